@@ -1,0 +1,22 @@
+//! The gRPC contracts of Thermocline and their generated code.
+//!
+//! A leaf: it knows neither the engine nor the API types. The contracts themselves are documented in
+//! `proto/thermocline/v1/*.proto`; this crate only names the generated modules.
+
+/// Version 1 of the contracts: `thermocline.v1.Kv` and `thermocline.v1.Admin`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::nursery)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::use_self, clippy::or_fun_call)]
+pub mod v1 {
+    tonic::include_proto!("thermocline.v1");
+}
+
+/// The encoded descriptor set, for gRPC reflection.
+pub const DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/thermocline_descriptor.bin"));
+
+/// The longest key a node takes, in bytes.
+pub const MAX_KEY_BYTES: usize = 4 * 1024;
+/// The longest value a node takes, in bytes.
+pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
+/// The metadata key of the [`v1::RangeMismatch`] detail.
+pub const RANGE_MISMATCH_METADATA: &str = "thermocline-range-bin";

@@ -1,0 +1,1 @@
+//! The storage node: configuration, gRPC services and admin HTTP over the engine
