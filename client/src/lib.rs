@@ -1,1 +1,43 @@
-//! The client library: routing, deadlines, retries
+//! The client library: routing by key range, deadlines, retries of what is safe to retry, scans across nodes.
+//!
+//! Contract: it is embedded in applications, so it creates no runtime (it runs on the caller's tokio), spawns no
+//! tasks of its own, logs through `tracing` alone, and knows of the project only the gRPC contracts. One [`Client`]
+//! serves any number of concurrent calls; clones share its connections.
+//!
+//! Reading order: [`Endpoints`] (where the nodes are) → [`RangeTable`] (who owns a key) → [`retry`] (what may be sent
+//! again) → [`Client`] (the calls) → [`Scan`].
+//!
+//! ```no_run
+//! use thermocline_client::{Batch, Client, Endpoints, Options};
+//!
+//! # async fn example() -> Result<(), thermocline_client::Error> {
+//! let client = Client::connect(Endpoints::parse_list("127.0.0.1:7400:7401")?, Options::default()).await?;
+//! let version = client.put("greeting", "hello").await?;
+//! client.write(Batch::new().when_version("greeting", version).put("greeting", "good evening")).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch;
+mod client;
+mod connection;
+mod endpoints;
+mod error;
+mod key;
+mod options;
+mod request_id;
+pub mod retry;
+mod routing;
+mod scan;
+
+pub use batch::Batch;
+pub use client::{Client, Record};
+pub use endpoints::{Endpoints, EndpointsError, NodeEndpoint};
+pub use error::{Error, ErrorKind};
+pub use key::{DisplayKey, key_after, prefix_end};
+pub use options::{ClientId, Durability, Options};
+pub use routing::{KeyRange, RangeError, RangeTable, Segment};
+pub use scan::{Scan, ScanOptions};
+
+/// The generated admin client, for what is not a data call: status, heat, policy, moves.
+pub type AdminClient = thermocline_proto::v1::admin_client::AdminClient<tonic::transport::Channel>;

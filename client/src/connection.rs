@@ -1,0 +1,78 @@
+//! The connections: a few lazily opened HTTP/2 channels per node, shared by all calls.
+//!
+//! A channel connects at its first call and again after it broke; a failed attempt fails the call that made it, so
+//! the retry table decides, not the transport.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use thermocline_proto::v1::kv_client::KvClient;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{
+    AdminClient, Options,
+    endpoints::{EndpointsError, NodeEndpoint},
+};
+
+/// Unanswered pings close a connection after this long, so that calls to a node that vanished do not wait for their deadline alone.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The channels to one node.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    kv: Vec<Channel>,
+    admin: Channel,
+    next: AtomicUsize,
+    max_message_bytes: usize,
+}
+
+impl Connection {
+    /// Prepares the channels; nothing is sent. Must be called on a tokio runtime.
+    pub(crate) fn new(node: &NodeEndpoint, options: &Options) -> Result<Self, EndpointsError> {
+        let kv = endpoint(node, "kv", &node.kv, options)?;
+        let admin = endpoint(node, "admin", &node.admin, options)?;
+        Ok(Self {
+            kv: (0..options.channels_per_node.max(1))
+                .map(|_| kv.connect_lazy())
+                .collect(),
+            admin: admin.connect_lazy(),
+            next: AtomicUsize::new(0),
+            max_message_bytes: options.max_message_bytes,
+        })
+    }
+
+    /// The next data channel in turn.
+    pub(crate) fn kv(&self) -> KvClient<Channel> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.kv.len();
+        KvClient::new(self.kv[turn].clone()).max_decoding_message_size(self.max_message_bytes)
+    }
+
+    /// The control channel.
+    pub(crate) fn admin(&self) -> AdminClient {
+        AdminClient::new(self.admin.clone()).max_decoding_message_size(self.max_message_bytes)
+    }
+}
+
+fn endpoint(
+    node: &NodeEndpoint,
+    port: &'static str,
+    address: &str,
+    options: &Options,
+) -> Result<Endpoint, EndpointsError> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| {
+        EndpointsError::Address {
+            name: node.name.clone(),
+            port,
+            address: address.to_owned(),
+        }
+    })?;
+    Ok(endpoint
+        .connect_timeout(options.connect_timeout)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .http2_adaptive_window(true))
+}

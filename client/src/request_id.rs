@@ -1,0 +1,55 @@
+//! Request ids: who asks, and the how-manieth write of theirs this is.
+//!
+//! Invariant: two different writes of one client never carry the same sequence; a retry of a write carries the
+//! sequence of its first attempt, so that a node which remembers it applies the write once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use thermocline_proto::v1::{RequestHeader, RequestId};
+
+use crate::options::ClientId;
+
+/// Hands out the ids of one client.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    client: Bytes,
+    sequence: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids of `client`, from sequence 1 on.
+    pub(crate) fn new(client: ClientId) -> Self {
+        Self {
+            client: Bytes::copy_from_slice(client.as_bytes()),
+            sequence: AtomicU64::new(1),
+        }
+    }
+
+    /// The header of a new request. Shard and epoch stay 0 until a cluster has shards.
+    pub(crate) fn next_header(&self) -> RequestHeader {
+        RequestHeader {
+            shard: 0,
+            epoch: 0,
+            request_id: Some(RequestId {
+                client: self.client.clone(),
+                sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_one_client_differ_by_sequence_and_name_the_client() {
+        let ids = RequestIds::new(ClientId::from([7; 16]));
+        let first = ids.next_header().request_id.unwrap();
+        let second = ids.next_header().request_id.unwrap();
+        assert_eq!(first.client, [7_u8; 16].as_slice());
+        assert_eq!((first.sequence, second.sequence), (1, 2));
+    }
+}
