@@ -1,0 +1,31 @@
+//! Heat: what is read and written how often, measured in bounded memory. Pure but for the recorder's rings: no clock, no
+//! threads, no storage.
+//!
+//! The way of an access: [`HeatRecorder`] samples it (any thread) -> the engine drains the samples now and then ->
+//! [`HeatTracker::absorb`] -> the sketch admits keys, rates decay with time, ranges split and merge -> `classify` decides.
+mod admitted;
+mod codec;
+mod config;
+mod digest;
+mod event;
+mod moment;
+mod pattern;
+mod range_heat;
+mod range_table;
+mod rate;
+mod recorder;
+mod reservoir;
+mod sketch;
+mod tracker;
+
+pub use admitted::{AdmittedKeys, KeyHeat};
+pub use config::{BYTES_PER_FAST_KEY, HeatConfig, LEAST_MEMORY_BYTES};
+pub use digest::{DigestError, HeatDigest};
+pub use event::{AccessEvent, AccessKind, ServedBy};
+pub use pattern::{AccessPattern, PatternSummary};
+pub use range_heat::RangeHeat;
+pub use range_table::{RangeTable, RangeTableConfig};
+pub use rate::Decay;
+pub use recorder::HeatRecorder;
+pub use sketch::FrequencySketch;
+pub use tracker::HeatTracker;
