@@ -43,7 +43,6 @@ pub struct EngineProfile {
     pub compression_dictionary: Option<String>,
     /// Compression of single levels of the tree, over `compression`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 7))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["level".into()]))]
     pub compression_per_level: Vec<LevelCompression>,
     /// Size of a data block: a power of two from `1Ki` to `256Ki`. Small blocks for fast media, large ones for slow ones.

@@ -110,7 +110,7 @@ pub enum Tiering {
 /// What earns a key its place in a tier.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.readWithin) <= duration(self.per)").message("readWithin must not be longer than per"))]
+#[x_kube(validation = Rule::new("!has(self.readWithin) || duration(self.readWithin) <= duration(self.per)").message("readWithin must not be longer than per"))]
 pub struct Temperature {
     /// Read more often than this ...
     #[schemars(range(min = 0.0, max = 1_000_000_000.0))]

@@ -119,13 +119,13 @@ impl Medium {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Watermarks {
-    /// Over this percentage of its capacity data moves down.
+    /// Over this percentage of its capacity data moves down; at most 99.
     #[serde(default = "default_high")]
-    #[schemars(range(min = 2, max = 99))]
+    #[schemars(range(max = 99))]
     pub high_percent: i32,
-    /// Down to this percentage.
+    /// Down to this percentage; at least 1.
     #[serde(default = "default_low")]
-    #[schemars(range(min = 1, max = 98))]
+    #[schemars(range(min = 1))]
     pub low_percent: i32,
 }
 
