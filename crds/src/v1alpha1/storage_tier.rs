@@ -281,7 +281,7 @@ impl TryFrom<&StorageTier> for ValidatedTier {
             read_p99: optional("spec.objective.readP99", read_p99)?,
             cost_per_gib_month: spec
                 .cost_per_gib_month
-                .unwrap_or(spec.medium.default_cost_per_gib_month()),
+                .unwrap_or_else(|| spec.medium.default_cost_per_gib_month()),
             profile: spec
                 .profile
                 .as_ref()
