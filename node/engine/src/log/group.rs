@@ -81,7 +81,11 @@ impl Group {
 impl GroupState {
     /// First and last index, `None` where there are no entries.
     pub(super) fn bounds(&self) -> Option<(u64, u64)> {
-        (self.first < self.next).then(|| (self.first, self.next - 1))
+        (!self.is_empty()).then(|| (self.first, self.next - 1))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first == self.next
     }
 
     /// Entries there are.
@@ -97,7 +101,7 @@ impl GroupState {
     /// Decides an append: the entries must follow each other and the last one. An empty log that was never purged takes any start.
     pub(super) fn append(&mut self, group: u64, entries: Vec<(u64, Bytes)>) -> Result<Option<(u64, Vec<Bytes>)>, LogError> {
         let Some(&(start, _)) = entries.first() else { return Ok(None) };
-        let free_start = self.purged.is_none() && self.first == self.next;
+        let free_start = self.purged.is_none() && self.is_empty();
         let mut next = if free_start { start } else { self.next };
         for &(found, _) in &entries {
             if found != next {
@@ -127,16 +131,21 @@ impl GroupState {
     }
 
     /// Decides the removal of everything up to `index`, also of what is not there yet: the next entry is then `index + 1`.
-    /// Nothing to do where that much is purged already. The span, if there is one, are the entries that go.
+    /// Nothing to do where that much is purged already or was never there. The span, if there is one, are the entries that go.
     pub(super) fn purge(&mut self, group: u64, index: u64, mark: Bytes) -> Result<Option<Option<Span>>, LogError> {
         if self.purged.as_ref().is_some_and(|purged| index <= purged.index) {
             return Ok(None);
         }
         let first = index.checked_add(1).ok_or(LogError::IndexTooLarge { group })?;
+        // A log that began later has nothing there, and would have a gap behind the purged index.
+        if !self.is_empty() && first < self.first {
+            return Ok(None);
+        }
         let span = Span { from: self.first, end: first.min(self.next) };
+        // An empty log that may start anywhere keeps no start of its own.
+        self.next = if self.is_empty() { first } else { self.next.max(first) };
         self.purged = Some(Purged { index, mark });
         self.first = first;
-        self.next = self.next.max(first);
         Ok(Some((span.from < span.end).then_some(span)))
     }
 }
@@ -184,6 +193,26 @@ mod tests {
         assert_eq!(group.bounds(), None);
         assert!(group.append(1, entries(5..6)).is_err(), "a purged log has no free start");
         group.append(1, entries(4..5)).unwrap();
+    }
+
+    #[test]
+    fn a_purge_before_a_log_that_began_later_leaves_no_gap() {
+        let mut group = group();
+        group.append(1, entries(5..8)).unwrap();
+        assert_eq!(group.purge(1, 3, Bytes::new()).unwrap(), None);
+        assert_eq!(group.purged(), None);
+        assert_eq!(group.purge(1, 4, Bytes::new()).unwrap(), Some(None), "right before the first entry: only remembered");
+        assert_eq!((group.bounds(), group.purged().unwrap().index), (Some((5, 7)), 4));
+    }
+
+    #[test]
+    fn a_purge_below_a_log_that_was_emptied_leaves_it_empty() {
+        let mut group = group();
+        group.append(1, entries(5..8)).unwrap();
+        group.truncate(1, 0).unwrap();
+        assert_eq!(group.purge(1, 2, Bytes::new()).unwrap(), Some(None));
+        assert_eq!((group.bounds(), group.len()), (None, 0));
+        group.append(1, entries(3..4)).unwrap();
     }
 
     #[test]

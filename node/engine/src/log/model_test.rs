@@ -62,7 +62,9 @@ fn apply(model: &mut Model, step: &Step) -> bool {
         }
         Step::Purge(id, index, mark) => {
             let group = model.entry(id).or_default();
-            if group.purged.as_ref().is_none_or(|purged| index > purged.0) {
+            let further = group.purged.as_ref().is_none_or(|purged| index > purged.0);
+            let gap = group.entries.first_key_value().is_some_and(|(&first, _)| index + 1 < first);
+            if further && !gap {
                 group.entries = group.entries.split_off(&(index + 1));
                 group.purged = Some((index, mark));
             }

@@ -19,7 +19,7 @@ pub(super) fn read(
     range: Range<u64>,
     max_bytes: usize,
 ) -> Result<Vec<(u64, Bytes)>, LogError> {
-    let mut entries = Run { entries: Vec::new(), left: max_bytes };
+    let mut entries = Run { entries: Vec::new(), spent: 0, limit: max_bytes };
     let state = group.state.lock();
     let Some((first, last)) = state.bounds() else { return Ok(Vec::new()) };
     let start = range.start.max(first);
@@ -32,7 +32,7 @@ pub(super) fn read(
     // or purged from now on does not reach it.
     let below = (start < tail_start).then(|| iterate(database, group, end.min(tail_start)));
     let tail = state.tail.from(start.max(tail_start)).take_while(|&(index, _)| index < end);
-    let mut recent = Run { entries: Vec::new(), left: max_bytes };
+    let mut recent = Run { entries: Vec::new(), spent: 0, limit: max_bytes };
     for (index, payload) in tail {
         if !recent.push(index, || payload.clone(), payload.len()) {
             break;
@@ -58,16 +58,18 @@ pub(super) fn read(
 /// Entries collected under a limit of bytes.
 struct Run {
     entries: Vec<(u64, Bytes)>,
-    left: usize,
+    spent: usize,
+    limit: usize,
 }
 
 impl Run {
     /// Adds an entry unless it exceeds what is left; the first one always fits, so that a reader gets on.
     fn push(&mut self, index: u64, payload: impl FnOnce() -> Bytes, bytes: usize) -> bool {
-        if bytes > self.left && !self.entries.is_empty() {
+        let spent = self.spent.saturating_add(bytes);
+        if spent > self.limit && !self.entries.is_empty() {
             return false;
         }
-        self.left = self.left.saturating_sub(bytes);
+        self.spent = spent;
         self.entries.push((index, payload()));
         true
     }

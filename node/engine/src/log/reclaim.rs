@@ -9,6 +9,8 @@
 //! 2. the range is covered by a tombstone once more (through the writer: there is one writer), and
 //! 3. compacted, which rewrites the files at the edges without it.
 //!
+//! A range's end is exclusive everywhere in this module except where RocksDB says otherwise.
+//!
 //! What a crash leaves of removed groups is found at the next opening, see `recovery`.
 
 use std::collections::HashMap;
@@ -86,9 +88,7 @@ pub(super) fn run(shared: &Weak<Shared>, database: &Arc<DB>, work: &Receiver<Vec
 }
 
 fn reclaim(shared: &Shared, database: &DB, ranges: Vec<KeyRange>) -> Result<(), rocksdb::Error> {
-    for range in &ranges {
-        database.delete_file_in_range(&range.from, &range.end)?;
-    }
+    drop_files(database, &ranges)?;
     let (done, swept) = Completion::channel();
     let Some(place) = shared.queue.reserve(0) else { return Ok(()) };
     place.fill(Request { group: None, record: None, operation: Operation::Sweep(ranges.clone()), done });
@@ -106,4 +106,70 @@ fn reclaim(shared: &Shared, database: &DB, ranges: Vec<KeyRange>) -> Result<(), 
         database.compact_range_opt(Some(&range.from), Some(&range.end), &options);
     }
     Ok(())
+}
+
+/// Drops the table files that lie wholly inside a range.
+fn drop_files(database: &DB, ranges: &[KeyRange]) -> Result<(), rocksdb::Error> {
+    for range in ranges {
+        // RocksDB takes this end as inclusive: with the range's own end it would drop a file whose last entry is the first
+        // that is alive.
+        database.delete_file_in_range(&range.from, &key_before(&range.end))?;
+    }
+    Ok(())
+}
+
+/// The greatest key of the same length before `key`; the keys of one kind all have one length.
+fn key_before(key: &[u8]) -> Vec<u8> {
+    let mut before = key.to_vec();
+    for byte in before.iter_mut().rev() {
+        let (less, borrowed) = byte.overflowing_sub(1);
+        *byte = less;
+        if !borrowed {
+            break;
+        }
+    }
+    before
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use rocksdb::Options;
+
+    use super::*;
+
+    #[test]
+    fn the_key_before_borrows_across_index_and_incarnation() {
+        assert_eq!(key_before(&entry_key(1, 2, 5)), entry_key(1, 2, 4));
+        assert_eq!(key_before(&entry_key(1, 2, 256)), entry_key(1, 2, 255));
+        assert_eq!(key_before(&entry_key(1, 2, 0)), entry_key(1, 1, u64::MAX));
+    }
+
+    /// One table file below level 0 with the entries 1 to 10 and nothing else.
+    fn one_file(folder: &std::path::Path) -> DB {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        let database = DB::open(&options, folder).unwrap();
+        for index in 1..11 {
+            database.put(entry_key(1, 1, index), b"entry").unwrap();
+        }
+        database.flush().unwrap();
+        let mut compaction = CompactOptions::default();
+        compaction.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        database.compact_range_opt(None::<&[u8]>, None::<&[u8]>, &compaction);
+        let files = database.live_files().unwrap();
+        assert!(files.len() == 1 && files[0].level > 0, "level 0 is never dropped, so nothing would be shown");
+        database
+    }
+
+    #[test]
+    fn a_file_that_ends_with_the_first_living_entry_is_kept_and_one_that_ends_before_it_is_dropped() {
+        for (first_alive, files) in [(10, 1), (11, 0)] {
+            let folder = tempfile::tempdir().unwrap();
+            let database = one_file(folder.path());
+            let range = KeyRange { from: entry_key(1, 1, 0).to_vec(), end: entry_key(1, 1, first_alive).to_vec() };
+            drop_files(&database, &[range]).unwrap();
+            assert_eq!(database.live_files().unwrap().len(), files, "first living entry {first_alive}");
+        }
+    }
 }

@@ -184,8 +184,8 @@ impl LogStore {
 
     /// Removes everything up to and including `index` and remembers it together with `mark`, the caller's bytes.
     ///
-    /// The index may lie beyond the end, as after a snapshot: the next entry is then `index + 1`. An index that is purged already
-    /// changes nothing.
+    /// The index may lie beyond the end, as after a snapshot: the next entry is then `index + 1`. An index that is purged already,
+    /// or that lies further before the first entry, changes nothing.
     pub fn purge_to(&self, group: u64, index: u64, mark: Bytes, done: Completion) {
         let tails = &self.shared.tails;
         self.submit(group, mark.len(), done, |state| {
