@@ -41,12 +41,8 @@ pub(crate) struct AdmittedEntry {
 }
 
 impl AdmittedEntry {
-    pub(crate) const EMPTY: Self = Self {
-        reads: DecayedRate::NONE,
-        writes: DecayedRate::NONE,
-        served_by: None,
-        bytes: 0,
-    };
+    pub(crate) const EMPTY: Self =
+        Self { reads: DecayedRate::NONE, writes: DecayedRate::NONE, served_by: None, bytes: 0 };
 
     fn heat(&self, key: &[u8], now: Moment, decay: &Decay, sample_weight: f64) -> KeyHeat {
         let reads_per_day = self.reads.at(now, decay);
@@ -79,11 +75,7 @@ impl AdmittedKeys {
     /// A table of at most `maximum_bytes`, and of at least one key of any size.
     #[must_use]
     pub fn new(maximum_bytes: usize) -> Self {
-        Self {
-            entries: HashMap::new(),
-            maximum_bytes,
-            used_bytes: 0,
-        }
+        Self { entries: HashMap::new(), maximum_bytes, used_bytes: 0 }
     }
 
     /// Number of keys.
@@ -120,13 +112,7 @@ impl AdmittedKeys {
         }
         let cost = ENTRY_COST + key.len();
         if self.used_bytes + cost > self.maximum_bytes {
-            self.evict_coldest(
-                self.maximum_bytes
-                    .saturating_sub(cost)
-                    .min(self.maximum_bytes / 8 * 7),
-                now,
-                decay,
-            );
+            self.evict_coldest(self.maximum_bytes.saturating_sub(cost).min(self.maximum_bytes / 8 * 7), now, decay);
         }
         self.entries.insert(key.into(), entry);
         self.used_bytes += cost;
@@ -140,51 +126,26 @@ impl AdmittedKeys {
     }
 
     /// One key's heat.
-    pub(crate) fn heat(
-        &self,
-        key: &[u8],
-        now: Moment,
-        decay: &Decay,
-        sample_weight: f64,
-    ) -> Option<KeyHeat> {
-        self.entries
-            .get(key)
-            .map(|entry| entry.heat(key, now, decay, sample_weight))
+    pub(crate) fn heat(&self, key: &[u8], now: Moment, decay: &Decay, sample_weight: f64) -> Option<KeyHeat> {
+        self.entries.get(key).map(|entry| entry.heat(key, now, decay, sample_weight))
     }
 
     /// The `count` keys read most, hottest first; ties in key order.
-    pub(crate) fn top(
-        &self,
-        count: usize,
-        now: Moment,
-        decay: &Decay,
-        sample_weight: f64,
-    ) -> Vec<KeyHeat> {
+    pub(crate) fn top(&self, count: usize, now: Moment, decay: &Decay, sample_weight: f64) -> Vec<KeyHeat> {
         let mut order: Vec<(f64, f64, &[u8])> = self
             .entries
             .iter()
-            .map(|(key, entry)| {
-                (
-                    entry.reads.at(now, decay),
-                    entry.writes.at(now, decay),
-                    &**key,
-                )
-            })
+            .map(|(key, entry)| (entry.reads.at(now, decay), entry.writes.at(now, decay), &**key))
             .collect();
         let hotter = |a: &(f64, f64, &[u8]), b: &(f64, f64, &[u8])| {
-            b.0.total_cmp(&a.0)
-                .then(b.1.total_cmp(&a.1))
-                .then(a.2.cmp(b.2))
+            b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2))
         };
         if count < order.len() {
             order.select_nth_unstable_by(count, hotter);
             order.truncate(count);
         }
         order.sort_unstable_by(hotter);
-        order
-            .into_iter()
-            .filter_map(|(_, _, key)| self.heat(key, now, decay, sample_weight))
-            .collect()
+        order.into_iter().filter_map(|(_, _, key)| self.heat(key, now, decay, sample_weight)).collect()
     }
 
     /// Drops the coldest until at most `target_bytes` are used.
@@ -192,12 +153,7 @@ impl AdmittedKeys {
         let mut order: Vec<(f64, Box<[u8]>)> = self
             .entries
             .iter()
-            .map(|(key, entry)| {
-                (
-                    entry.reads.at(now, decay) + entry.writes.at(now, decay),
-                    key.clone(),
-                )
-            })
+            .map(|(key, entry)| (entry.reads.at(now, decay) + entry.writes.at(now, decay), key.clone()))
             .collect();
         order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
         for (_, key) in order {

@@ -46,9 +46,7 @@ impl Writer {
     }
 
     fn age(&mut self, age: Option<Duration>) {
-        self.number(age.map_or(NO_AGE, |age| {
-            u64::try_from(age.as_millis()).unwrap_or(NO_AGE - 1)
-        }));
+        self.number(age.map_or(NO_AGE, |age| u64::try_from(age.as_millis()).unwrap_or(NO_AGE - 1)));
     }
 
     fn rate(&mut self, rate: &TravelRate) {
@@ -81,9 +79,7 @@ impl<'a> Reader<'a> {
         if body.len() < magic.len() + 1 || xxh3_64(body) != u64::from_le_bytes(*checksum) {
             return Err(DigestError::Damaged);
         }
-        Ok(Self {
-            rest: &body[magic.len() + 1..],
-        })
+        Ok(Self { rest: &body[magic.len() + 1..] })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -103,19 +99,13 @@ impl<'a> Reader<'a> {
     /// A number of things that follow, each at least a byte long.
     pub(super) fn count(&mut self) -> Result<usize, DigestError> {
         let count = self.take().map(u32::from_le_bytes)? as usize;
-        if count > self.rest.len() {
-            Err(TOO_SHORT)
-        } else {
-            Ok(count)
-        }
+        if count > self.rest.len() { Err(TOO_SHORT) } else { Ok(count) }
     }
 
     fn key(&mut self) -> Result<Vec<u8>, DigestError> {
         let length = self.count()?;
         if length > LONGEST_KEY {
-            return Err(DigestError::Malformed {
-                what: "a key is longer than a key may be",
-            });
+            return Err(DigestError::Malformed { what: "a key is longer than a key may be" });
         }
         let (key, rest) = self.rest.split_at(length);
         self.rest = rest;
@@ -123,8 +113,7 @@ impl<'a> Reader<'a> {
     }
 
     fn age(&mut self) -> Result<Option<Duration>, DigestError> {
-        self.number()
-            .map(|age| (age != NO_AGE).then(|| Duration::from_millis(age)))
+        self.number().map(|age| (age != NO_AGE).then(|| Duration::from_millis(age)))
     }
 
     fn amount(&mut self) -> Result<f64, DigestError> {
@@ -132,22 +121,15 @@ impl<'a> Reader<'a> {
         if amount.is_finite() && amount >= 0.0 {
             return Ok(amount);
         }
-        Err(DigestError::Malformed {
-            what: "a rate or size is not a finite number of at least zero",
-        })
+        Err(DigestError::Malformed { what: "a rate or size is not a finite number of at least zero" })
     }
 
     fn rate(&mut self) -> Result<TravelRate, DigestError> {
-        Ok(TravelRate {
-            per_day: self.amount()?,
-            age: self.age()?,
-        })
+        Ok(TravelRate { per_day: self.amount()?, age: self.age()? })
     }
 }
 
-const TOO_SHORT: DigestError = DigestError::Malformed {
-    what: "it ends before its content does",
-};
+const TOO_SHORT: DigestError = DigestError::Malformed { what: "it ends before its content does" };
 
 impl TravelRange {
     pub(super) fn write(&self, writer: &mut Writer) {
@@ -164,9 +146,8 @@ impl TravelRange {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DigestError> {
         let start = reader.key()?;
         let end = reader.key()?;
-        let range = KeyRange::new(start, end).ok_or(DigestError::Malformed {
-            what: "a range ends before it starts",
-        })?;
+        let range =
+            KeyRange::new(start, end).ok_or(DigestError::Malformed { what: "a range ends before it starts" })?;
         Ok(Self {
             range,
             reads: reader.rate()?,

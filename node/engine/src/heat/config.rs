@@ -34,9 +34,7 @@ impl HeatConfig {
     /// Sized for a fastest tier of `capacity_bytes` with about `keys` keys: at most 12 bytes a key (1 MiB at least).
     #[must_use]
     pub fn for_fast_tier(keys: usize, capacity_bytes: u64) -> Self {
-        let budget = keys
-            .saturating_mul(BYTES_PER_FAST_KEY)
-            .max(LEAST_MEMORY_BYTES);
+        let budget = keys.saturating_mul(BYTES_PER_FAST_KEY).max(LEAST_MEMORY_BYTES);
         let ranges = budget / 4;
         let maximum_ranges = (ranges / 2 / RANGE_COST).clamp(16, 4096);
         Self {

@@ -32,9 +32,7 @@ pub enum DigestError {
         found: u8,
     },
     /// The checksum does not match.
-    #[error(
-        "the heat digest is damaged: its checksum does not match; heat is measured anew without it"
-    )]
+    #[error("the heat digest is damaged: its checksum does not match; heat is measured anew without it")]
     Damaged,
     /// The checksum matches, but the content breaks the format.
     #[error("the heat digest breaks its format: {what}")]
@@ -54,10 +52,7 @@ pub(super) struct TravelRate {
 impl TravelRate {
     fn of(rate: &DecayedRate, share: f64, now: Moment) -> Self {
         let (per_day, last) = rate.parts();
-        Self {
-            per_day: per_day * share,
-            age: last.age(now),
-        }
+        Self { per_day: per_day * share, age: last.age(now) }
     }
 
     fn arrived(&self, elapsed: Duration, now: Moment) -> DecayedRate {
@@ -120,18 +115,11 @@ impl HeatDigest {
             .entries()
             .filter_map(|(own, entry)| {
                 let clipped = own.intersection(range)?;
-                let after_end = clipped.end().map_or(1.0, |end| {
-                    if own.end() == Some(end) {
-                        1.0
-                    } else {
-                        entry.reservoir.share_before(end)
-                    }
-                });
-                let before_start = if own.start() == clipped.start() {
-                    0.0
-                } else {
-                    entry.reservoir.share_before(clipped.start())
-                };
+                let after_end = clipped
+                    .end()
+                    .map_or(1.0, |end| if own.end() == Some(end) { 1.0 } else { entry.reservoir.share_before(end) });
+                let before_start =
+                    if own.start() == clipped.start() { 0.0 } else { entry.reservoir.share_before(clipped.start()) };
                 let share = (after_end - before_start).max(0.0);
                 Some(TravelRange {
                     range: clipped,
@@ -176,23 +164,13 @@ impl HeatDigest {
             let known = tracker.admitted.entry_mut(&travelled.key).copied();
             let own = known.unwrap_or(AdmittedEntry::EMPTY);
             let merged = AdmittedEntry {
-                reads: own
-                    .reads
-                    .hotter(&travelled.reads.arrived(elapsed, moment_now), &decay),
-                writes: own
-                    .writes
-                    .hotter(&travelled.writes.arrived(elapsed, moment_now), &decay),
+                reads: own.reads.hotter(&travelled.reads.arrived(elapsed, moment_now), &decay),
+                writes: own.writes.hotter(&travelled.writes.arrived(elapsed, moment_now), &decay),
                 // Where a key is on another node says nothing about this one; after a restart it does.
                 served_by: own.served_by.or(travelled.served_by),
-                bytes: if known.is_some() {
-                    own.bytes
-                } else {
-                    travelled.bytes
-                },
+                bytes: if known.is_some() { own.bytes } else { travelled.bytes },
             };
-            tracker
-                .admitted
-                .insert(&travelled.key, merged, moment_now, &decay);
+            tracker.admitted.insert(&travelled.key, merged, moment_now, &decay);
         }
     }
 
@@ -217,16 +195,10 @@ impl HeatDigest {
         let wall = Duration::from_millis(reader.number()?);
         let range_count = reader.count()?;
         let key_count = reader.count()?;
-        let ranges = (0..range_count)
-            .map(|_| TravelRange::read(&mut reader))
-            .collect::<Result<Vec<_>, _>>()?;
-        let keys = (0..key_count)
-            .map(|_| TravelKey::read(&mut reader))
-            .collect::<Result<Vec<_>, _>>()?;
+        let ranges = (0..range_count).map(|_| TravelRange::read(&mut reader)).collect::<Result<Vec<_>, _>>()?;
+        let keys = (0..key_count).map(|_| TravelKey::read(&mut reader)).collect::<Result<Vec<_>, _>>()?;
         if !reader.is_empty() {
-            return Err(DigestError::Malformed {
-                what: "bytes follow its last key",
-            });
+            return Err(DigestError::Malformed { what: "bytes follow its last key" });
         }
         Ok((Self { ranges, keys }, wall))
     }
@@ -234,10 +206,7 @@ impl HeatDigest {
 
 impl TravelRange {
     fn merge_into(&self, tracker: &mut HeatTracker, elapsed: Duration, now: Moment, decay: &Decay) {
-        let (reads, writes) = (
-            self.reads.arrived(elapsed, now),
-            self.writes.arrived(elapsed, now),
-        );
+        let (reads, writes) = (self.reads.arrived(elapsed, now), self.writes.arrived(elapsed, now));
         let mut own = (0.0, 0.0, 0.0);
         let mut parts = 0.0;
         for entry in tracker.ranges.overlapping_mut(&self.range) {
@@ -248,11 +217,7 @@ impl TravelRange {
         }
         // Each part keeps its share of what is known here; parts that know nothing share evenly.
         let share = |part: f64, whole: f64| {
-            if whole > 0.0 {
-                part / whole
-            } else {
-                1.0 / parts
-            }
+            if whole > 0.0 { part / whole } else { 1.0 / parts }
         };
         for entry in tracker.ranges.overlapping_mut(&self.range) {
             let read_share = share(entry.reads.at(now, decay), own.0);
@@ -273,7 +238,5 @@ impl TravelRange {
 
 /// The moment that was `age` old when the digest was made, `elapsed` ago.
 fn moment(age: Option<Duration>, elapsed: Duration, now: Moment) -> Moment {
-    age.map_or(Moment::NEVER, |age| {
-        Moment::before(now, age.saturating_add(elapsed))
-    })
+    age.map_or(Moment::NEVER, |age| Moment::before(now, age.saturating_add(elapsed)))
 }

@@ -3,6 +3,7 @@
 //!
 //! The way of an access: [`HeatRecorder`] samples it (any thread) -> the engine drains the samples now and then ->
 //! [`HeatTracker::absorb`] -> the sketch admits keys, rates decay with time, ranges split and merge -> `classify` decides.
+mod adjacency;
 mod admitted;
 mod codec;
 mod config;
@@ -10,22 +11,31 @@ mod digest;
 mod event;
 mod moment;
 mod pattern;
+mod prefetch;
 mod range_heat;
 mod range_table;
 mod rate;
 mod recorder;
 mod reservoir;
 mod sketch;
+mod successors;
 mod tracker;
+mod usefulness;
 
 pub use admitted::{AdmittedKeys, KeyHeat};
 pub use config::{BYTES_PER_FAST_KEY, HeatConfig, LEAST_MEMORY_BYTES};
 pub use digest::{DigestError, HeatDigest};
 pub use event::{AccessEvent, AccessKind, ServedBy};
 pub use pattern::{AccessPattern, PatternSummary};
+pub use prefetch::{PrefetchChoice, Prefetcher};
 pub use range_heat::RangeHeat;
 pub use range_table::{RangeTable, RangeTableConfig};
 pub use rate::Decay;
 pub use recorder::HeatRecorder;
 pub use sketch::FrequencySketch;
 pub use tracker::HeatTracker;
+pub use usefulness::{LEAST_USEFUL_SHARE, PrefetchStatistics};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

@@ -27,9 +27,7 @@ impl Moment {
         if self == Self::NEVER {
             None
         } else {
-            Some(Duration::from_millis(
-                now.milliseconds_since(self).unsigned_abs(),
-            ))
+            Some(Duration::from_millis(now.milliseconds_since(self).unsigned_abs()))
         }
     }
 

@@ -37,8 +37,7 @@ impl AccessPattern {
         if summary.reads < FEW_READS && summary.writes < FEW_WRITES {
             return Self::RareWrite;
         }
-        if summary.pairs >= ENOUGH_PAIRS
-            && f64::from(summary.ascending) >= SEQUENTIAL_SHARE * f64::from(summary.pairs)
+        if summary.pairs >= ENOUGH_PAIRS && f64::from(summary.ascending) >= SEQUENTIAL_SHARE * f64::from(summary.pairs)
         {
             return Self::Sequential;
         }
@@ -103,12 +102,7 @@ pub(crate) struct PatternStatistics {
 
 impl PatternStatistics {
     pub(crate) fn new(now: Moment) -> Self {
-        Self {
-            counts: PatternSummary::default(),
-            activity: 0,
-            observed: 1,
-            slot_start: now,
-        }
+        Self { counts: PatternSummary::default(), activity: 0, observed: 1, slot_start: now }
     }
 
     /// One sampled access; `ascending` compares with the range's access before it (`None`: the same key, or the first).
@@ -135,11 +129,7 @@ impl PatternStatistics {
     pub(crate) fn summary(&self, now: Moment) -> PatternSummary {
         let mut seen = self.clone();
         seen.advance(now);
-        PatternSummary {
-            slots: seen.observed,
-            active_slots: seen.activity.count_ones(),
-            ..seen.counts
-        }
+        PatternSummary { slots: seen.observed, active_slots: seen.activity.count_ones(), ..seen.counts }
     }
 
     pub(crate) fn merged(&self, other: &Self, now: Moment) -> Self {
@@ -172,8 +162,7 @@ impl PatternStatistics {
         self.activity <<= passed;
         self.observed = (self.observed + passed as u32).min(SLOTS);
         let whole = Duration::from_millis((passed * slot).unsigned_abs());
-        let rest = Duration::from_millis(now.milliseconds_since(self.slot_start).unsigned_abs())
-            .saturating_sub(whole);
+        let rest = Duration::from_millis(now.milliseconds_since(self.slot_start).unsigned_abs()).saturating_sub(whole);
         self.slot_start = Moment::before(now, rest);
     }
 }

@@ -95,11 +95,7 @@ impl RangeEntry {
     /// This range and its right neighbour as one.
     pub(crate) fn joined(&self, right: &Self, now: Moment, decay: &Decay) -> Self {
         let written_bytes = self.written_bytes + right.written_bytes;
-        let right_share = if written_bytes > 0.0 {
-            right.written_bytes / written_bytes
-        } else {
-            0.5
-        };
+        let right_share = if written_bytes > 0.0 { right.written_bytes / written_bytes } else { 0.5 };
         Self {
             reads: self.reads.sum(&right.reads, decay),
             writes: self.writes.sum(&right.writes, decay),

@@ -30,12 +30,7 @@ pub struct RangeTableConfig {
 
 impl Default for RangeTableConfig {
     fn default() -> Self {
-        Self {
-            maximum_ranges: 4096,
-            maximum_key_bytes: 2 << 20,
-            target_bytes: 64 << 20,
-            maximum_share: 1.0 / 128.0,
-        }
+        Self { maximum_ranges: 4096, maximum_key_bytes: 2 << 20, target_bytes: 64 << 20, maximum_share: 1.0 / 128.0 }
     }
 }
 
@@ -64,14 +59,7 @@ impl RangeTable {
     #[must_use]
     pub fn new(config: RangeTableConfig, random: ChaCha8Rng, now: Duration) -> Self {
         let ranges = BTreeMap::from([(Vec::new(), RangeEntry::new(now.into()))]);
-        Self {
-            config,
-            ranges,
-            total: DecayedRate::NONE,
-            key_bytes: 0,
-            back_off: 0,
-            random,
-        }
+        Self { config, ranges, total: DecayedRate::NONE, key_bytes: 0, back_off: 0, random }
     }
 
     /// Number of ranges; at least one.
@@ -84,29 +72,17 @@ impl RangeTable {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         // A B-tree node is at least half full; a sampled key has a box in its reservoir.
-        self.ranges.len()
-            * (2 * (size_of::<RangeEntry>() + size_of::<Vec<u8>>()) + 16 * size_of::<Box<[u8]>>())
+        self.ranges.len() * (2 * (size_of::<RangeEntry>() + size_of::<Vec<u8>>()) + 16 * size_of::<Box<[u8]>>())
             + self.key_bytes
     }
 
     /// Records `weight` accesses that one sample of `key` stands for, with the bytes of each.
-    pub fn record(
-        &mut self,
-        key: &[u8],
-        is_read: bool,
-        weight: u32,
-        bytes: u32,
-        now: Duration,
-        decay: &Decay,
-    ) {
+    pub fn record(&mut self, key: &[u8], is_read: bool, weight: u32, bytes: u32, now: Duration, decay: &Decay) {
         let now = Moment::from(now);
         let allowance = self.config.maximum_key_bytes.saturating_sub(self.key_bytes);
         self.total.record(f64::from(weight), now, decay);
         self.back_off = self.back_off.saturating_sub(1);
-        let Some((_, entry)) = self
-            .ranges
-            .range_mut::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
-            .next_back()
+        let Some((_, entry)) = self.ranges.range_mut::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()
         else {
             return;
         };
@@ -116,11 +92,8 @@ impl RangeTable {
             entry.writes.record(f64::from(weight), now, decay);
             entry.written(f64::from(weight) * f64::from(bytes), now);
         }
-        let ascending = if entry.last_key.is_empty() || *entry.last_key == *key {
-            None
-        } else {
-            Some(key > &*entry.last_key)
-        };
+        let ascending =
+            if entry.last_key.is_empty() || *entry.last_key == *key { None } else { Some(key > &*entry.last_key) };
         entry.pattern.record(is_read, ascending, now);
         let mut change = entry.reservoir.offer(key, allowance, &mut self.random);
         let left = allowance.saturating_add_signed(-change);
@@ -161,10 +134,7 @@ impl RangeTable {
             .collect();
         for right in pairs {
             // An earlier merge of this pass may have made the pair too large.
-            if self
-                .pair_at(&right, now, decay)
-                .is_some_and(|(heat, size)| heat <= cold && size <= bytes)
-            {
+            if self.pair_at(&right, now, decay).is_some_and(|(heat, size)| heat <= cold && size <= bytes) {
                 self.merge_left(&right, now, decay);
             }
         }
@@ -196,25 +166,18 @@ impl RangeTable {
 
     /// The entries in key order, each with its range.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (KeyRange, &RangeEntry)> {
-        self.ranges
-            .iter()
-            .map(|(start, entry)| (self.range_from(start), entry))
+        self.ranges.iter().map(|(start, entry)| (self.range_from(start), entry))
     }
 
     /// The entries that share a key with `range`.
-    pub(crate) fn overlapping_mut(
-        &mut self,
-        range: &KeyRange,
-    ) -> impl Iterator<Item = &mut RangeEntry> {
+    pub(crate) fn overlapping_mut(&mut self, range: &KeyRange) -> impl Iterator<Item = &mut RangeEntry> {
         let start = self.start_of(range.start());
         let end = match range.end() {
             Some(end) if end > start.as_slice() => Bound::Excluded(end.to_vec()),
             Some(_) => Bound::Included(start.clone()),
             None => Bound::Unbounded,
         };
-        self.ranges
-            .range_mut((Bound::Included(start), end))
-            .map(|(_, entry)| entry)
+        self.ranges.range_mut((Bound::Included(start), end)).map(|(_, entry)| entry)
     }
 
     /// Makes `key` the start of a range, where the bounds allow it.
@@ -224,9 +187,10 @@ impl RangeTable {
 
     /// Adds to the total what was merged from elsewhere.
     pub(crate) fn recount_total(&mut self, decay: &Decay) {
-        self.total = self.ranges.values().fold(DecayedRate::NONE, |sum, entry| {
-            sum.sum(&entry.reads, decay).sum(&entry.writes, decay)
-        });
+        self.total = self
+            .ranges
+            .values()
+            .fold(DecayedRate::NONE, |sum, entry| sum.sum(&entry.reads, decay).sum(&entry.writes, decay));
     }
 
     fn start_of(&self, key: &[u8]) -> Vec<u8> {
@@ -238,22 +202,13 @@ impl RangeTable {
     }
 
     fn range_from(&self, start: &[u8]) -> KeyRange {
-        let end = self
-            .ranges
-            .range::<[u8], _>((Bound::Excluded(start), Bound::Unbounded))
-            .next();
-        bounds(
-            start.to_vec(),
-            end.map(|(end, _)| end.clone()).unwrap_or_default(),
-        )
+        let end = self.ranges.range::<[u8], _>((Bound::Excluded(start), Bound::Unbounded)).next();
+        bounds(start.to_vec(), end.map(|(end, _)| end.clone()).unwrap_or_default())
     }
 
     fn split_if_too_large(&mut self, key: &[u8], now: Moment, decay: &Decay) {
         let total = self.total.at(now, decay);
-        let Some((start, entry)) = self
-            .ranges
-            .range::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
-            .next_back()
+        let Some((start, entry)) = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()
         else {
             return;
         };
@@ -263,11 +218,7 @@ impl RangeTable {
         if !too_hot && !too_big {
             return;
         }
-        let Some(median) = entry
-            .reservoir
-            .median()
-            .filter(|median| *median > start.as_slice())
-            .map(<[u8]>::to_vec)
+        let Some(median) = entry.reservoir.median().filter(|median| *median > start.as_slice()).map(<[u8]>::to_vec)
         else {
             return;
         };
@@ -292,10 +243,7 @@ impl RangeTable {
         {
             return false;
         }
-        let Some((_, entry)) = self
-            .ranges
-            .range_mut::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
-            .next_back()
+        let Some((_, entry)) = self.ranges.range_mut::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()
         else {
             return false;
         };
@@ -324,32 +272,24 @@ impl RangeTable {
             if self.ranges.len() <= target {
                 break;
             }
-            if self
-                .pair_at(&right, now, decay)
-                .is_some_and(|(accesses, _)| accesses <= limit)
-            {
+            if self.pair_at(&right, now, decay).is_some_and(|(accesses, _)| accesses <= limit) {
                 self.merge_left(&right, now, decay);
             }
         }
     }
 
     fn neighbours<'a>(&'a self, now: Moment, decay: &'a Decay) -> impl Iterator<Item = Pair<'a>> {
-        self.ranges.iter().zip(self.ranges.iter().skip(1)).map(
-            move |((_, left), (start, right))| Pair {
-                right: start,
-                accesses: left.accesses(now, decay) + right.accesses(now, decay),
-                bytes: left.written_bytes + right.written_bytes,
-            },
-        )
+        self.ranges.iter().zip(self.ranges.iter().skip(1)).map(move |((_, left), (start, right))| Pair {
+            right: start,
+            accesses: left.accesses(now, decay) + right.accesses(now, decay),
+            bytes: left.written_bytes + right.written_bytes,
+        })
     }
 
     /// Accesses and bytes of the range that starts at `right` and its left neighbour together.
     fn pair_at(&self, right: &[u8], now: Moment, decay: &Decay) -> Option<(f64, f64)> {
         let entry = self.ranges.get(right)?;
-        let (_, left) = self
-            .ranges
-            .range::<[u8], _>((Bound::Unbounded, Bound::Excluded(right)))
-            .next_back()?;
+        let (_, left) = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(right))).next_back()?;
         let accesses = left.accesses(now, decay) + entry.accesses(now, decay);
         Some((accesses, left.written_bytes + entry.written_bytes))
     }
@@ -359,10 +299,7 @@ impl RangeTable {
             return;
         };
         let before = gone.reservoir.bytes() + gone.last_key.len() + right.len();
-        let Some((_, left)) = self
-            .ranges
-            .range_mut::<[u8], _>((Bound::Unbounded, Bound::Excluded(right)))
-            .next_back()
+        let Some((_, left)) = self.ranges.range_mut::<[u8], _>((Bound::Unbounded, Bound::Excluded(right))).next_back()
         else {
             self.ranges.insert(right.to_vec(), gone);
             return;

@@ -21,9 +21,7 @@ impl Decay {
     #[must_use]
     pub fn from_half_life(half_life: Duration) -> Self {
         let milliseconds = (half_life.as_secs_f64() * 1000.0).max(1.0);
-        Self {
-            tau_milliseconds: milliseconds / std::f64::consts::LN_2,
-        }
+        Self { tau_milliseconds: milliseconds / std::f64::consts::LN_2 }
     }
 
     /// What one event adds to a rate, in events per day.
@@ -49,18 +47,11 @@ pub(crate) struct DecayedRate {
 
 impl DecayedRate {
     /// No event yet.
-    pub(crate) const NONE: Self = Self {
-        per_day: 0.0,
-        last: Moment::NEVER,
-    };
+    pub(crate) const NONE: Self = Self { per_day: 0.0, last: Moment::NEVER };
 
     /// A rate known from elsewhere: `per_day` as of `last`.
     pub(crate) fn known(per_day: f64, last: Moment) -> Self {
-        if last == Moment::NEVER {
-            Self::NONE
-        } else {
-            Self { per_day, last }
-        }
+        if last == Moment::NEVER { Self::NONE } else { Self { per_day, last } }
     }
 
     /// `weight` events happened at `now`.
@@ -89,27 +80,18 @@ impl DecayedRate {
 
     /// The same history with `share` of the events.
     pub(crate) fn scaled(&self, share: f64) -> Self {
-        Self {
-            per_day: self.per_day * share,
-            last: self.last,
-        }
+        Self { per_day: self.per_day * share, last: self.last }
     }
 
     /// Both histories together.
     pub(crate) fn sum(&self, other: &Self, decay: &Decay) -> Self {
         let last = self.last.max(other.last);
-        Self {
-            per_day: self.at(last, decay) + other.at(last, decay),
-            last,
-        }
+        Self { per_day: self.at(last, decay) + other.at(last, decay), last }
     }
 
     /// The hotter of two views of the same history: merging the same view twice changes nothing.
     pub(crate) fn hotter(&self, other: &Self, decay: &Decay) -> Self {
         let last = self.last.max(other.last);
-        Self {
-            per_day: self.at(last, decay).max(other.at(last, decay)),
-            last,
-        }
+        Self { per_day: self.at(last, decay).max(other.at(last, decay)), last }
     }
 }

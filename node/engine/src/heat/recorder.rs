@@ -55,12 +55,7 @@ impl HeatRecorder {
                 ring: Mutex::new(Vec::new()),
             })
             .collect();
-        Self {
-            slots,
-            sample_every,
-            ring_capacity: ring_capacity.max(1),
-            dropped: AtomicU64::new(0),
-        }
+        Self { slots, sample_every, ring_capacity: ring_capacity.max(1), dropped: AtomicU64::new(0) }
     }
 
     /// A read of `bytes` (key and value), answered by `served_by`.

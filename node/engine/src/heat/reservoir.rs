@@ -46,11 +46,7 @@ impl Reservoir {
         if self.keys.is_empty() {
             return 0.5;
         }
-        self.keys
-            .iter()
-            .filter(|sampled| sampled.as_ref() < key)
-            .count() as f64
-            / self.keys.len() as f64
+        self.keys.iter().filter(|sampled| sampled.as_ref() < key).count() as f64 / self.keys.len() as f64
     }
 
     /// The key that halves the sample; `None` while too few different keys were seen. Greater than at least one of them.
@@ -66,17 +62,10 @@ impl Reservoir {
 
     /// Moves the keys from `key` on into a reservoir of their own.
     pub(crate) fn split_off(&mut self, key: &[u8]) -> Self {
-        let (left, right): (Vec<_>, Vec<_>) = std::mem::take(&mut self.keys)
-            .into_iter()
-            .partition(|sampled| sampled.as_ref() < key);
-        let right = Self {
-            seen: right.len() as u32,
-            keys: right,
-        };
-        *self = Self {
-            seen: left.len() as u32,
-            keys: left,
-        };
+        let (left, right): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.keys).into_iter().partition(|sampled| sampled.as_ref() < key);
+        let right = Self { seen: right.len() as u32, keys: right };
+        *self = Self { seen: left.len() as u32, keys: left };
         right
     }
 
@@ -85,16 +74,8 @@ impl Reservoir {
         let keys: Vec<_> = if left.keys.len() + right.keys.len() <= CAPACITY {
             left.keys.iter().chain(&right.keys).cloned().collect()
         } else {
-            left.keys
-                .iter()
-                .step_by(2)
-                .chain(right.keys.iter().step_by(2))
-                .cloned()
-                .collect()
+            left.keys.iter().step_by(2).chain(right.keys.iter().step_by(2)).cloned().collect()
         };
-        Self {
-            seen: (left.seen + right.seen).min(MEMORY).max(keys.len() as u32),
-            keys,
-        }
+        Self { seen: (left.seen + right.seen).min(MEMORY).max(keys.len() as u32), keys }
     }
 }

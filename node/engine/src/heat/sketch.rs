@@ -4,12 +4,8 @@
 //! for each row), conservative updates. All counters are halved after a set number of bytes read: the clock of a cache is
 //! what passed through it, not seconds. Until a halving the estimate is never under the true count (up to 15).
 
-const ROW_SEEDS: [u64; 4] = [
-    0xc3a5_c85c_97cb_3127,
-    0xb492_b66f_be98_f273,
-    0x9ae1_6a3b_2f90_404f,
-    0xcbf2_9ce4_8422_2325,
-];
+const ROW_SEEDS: [u64; 4] =
+    [0xc3a5_c85c_97cb_3127, 0xb492_b66f_be98_f273, 0x9ae1_6a3b_2f90_404f, 0xcbf2_9ce4_8422_2325];
 const HALF_MASK: u64 = 0x7777_7777_7777_7777;
 
 /// The most a counter holds.

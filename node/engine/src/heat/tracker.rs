@@ -71,8 +71,7 @@ impl HeatTracker {
     /// One key's heat; `None` where it was not admitted (its range's heat is then all that is known).
     #[must_use]
     pub fn key_heat(&self, key: &[u8], now: Duration) -> Option<KeyHeat> {
-        self.admitted
-            .heat(key, now.into(), &self.decay, self.sample_weight)
+        self.admitted.heat(key, now.into(), &self.decay, self.sample_weight)
     }
 
     /// The heat of the range that has `key`.
@@ -90,8 +89,7 @@ impl HeatTracker {
     /// The `count` keys read most, hottest first.
     #[must_use]
     pub fn top_keys(&self, count: usize, now: Duration) -> Vec<KeyHeat> {
-        self.admitted
-            .top(count, now.into(), &self.decay, self.sample_weight)
+        self.admitted.top(count, now.into(), &self.decay, self.sample_weight)
     }
 
     /// All admitted keys, hottest first.
@@ -105,9 +103,7 @@ impl HeatTracker {
     pub fn hottest_ranges(&self, count: usize, now: Duration) -> Vec<RangeHeat> {
         let mut ranges = self.ranges(now);
         ranges.sort_by(|a, b| {
-            b.reads_per_day
-                .total_cmp(&a.reads_per_day)
-                .then(b.writes_per_day.total_cmp(&a.writes_per_day))
+            b.reads_per_day.total_cmp(&a.reads_per_day).then(b.writes_per_day.total_cmp(&a.writes_per_day))
         });
         ranges.truncate(count);
         ranges
@@ -176,21 +172,13 @@ impl HeatTracker {
     }
 
     fn absorb_read(&mut self, event: &AccessEvent, served_by: ServedBy, now: Duration) {
-        self.ranges.record(
-            &event.key,
-            true,
-            event.weight,
-            event.bytes,
-            now,
-            &self.decay,
-        );
+        self.ranges.record(&event.key, true, event.weight, event.bytes, now, &self.decay);
         if served_by == ServedBy::Nothing {
             return;
         }
         let moment = Moment::from(now);
         let weight = f64::from(event.weight);
-        self.sketch
-            .bytes_read(u64::from(event.bytes) * u64::from(event.weight));
+        self.sketch.bytes_read(u64::from(event.bytes) * u64::from(event.weight));
         if let Some(entry) = self.admitted.entry_mut(&event.key) {
             entry.reads.record(weight, moment, &self.decay);
             entry.bytes = event.bytes;
@@ -206,31 +194,16 @@ impl HeatTracker {
         if sightings < self.admit_at {
             return;
         }
-        let mut entry = AdmittedEntry {
-            served_by: Some(served_by),
-            bytes: event.bytes,
-            ..AdmittedEntry::EMPTY
-        };
+        let mut entry = AdmittedEntry { served_by: Some(served_by), bytes: event.bytes, ..AdmittedEntry::EMPTY };
         // The sightings before this one were real reads, too; more than it takes to be admitted may be collisions.
-        entry
-            .reads
-            .record(weight * f64::from(self.admit_at), moment, &self.decay);
+        entry.reads.record(weight * f64::from(self.admit_at), moment, &self.decay);
         self.admitted.insert(&event.key, entry, moment, &self.decay);
     }
 
     fn absorb_write(&mut self, event: &AccessEvent, now: Duration) {
-        self.ranges.record(
-            &event.key,
-            false,
-            event.weight,
-            event.bytes,
-            now,
-            &self.decay,
-        );
+        self.ranges.record(&event.key, false, event.weight, event.bytes, now, &self.decay);
         if let Some(entry) = self.admitted.entry_mut(&event.key) {
-            entry
-                .writes
-                .record(f64::from(event.weight), now.into(), &self.decay);
+            entry.writes.record(f64::from(event.weight), now.into(), &self.decay);
             entry.bytes = event.bytes;
             // A write lands in the fastest tier.
             entry.served_by = Some(ServedBy::Tier(0));
