@@ -73,9 +73,7 @@ impl MoveChoice {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Promote { bytes, .. }
-            | Self::PromoteRange { bytes, .. }
-            | Self::DemoteRange { bytes, .. } => *bytes,
+            Self::Promote { bytes, .. } | Self::PromoteRange { bytes, .. } | Self::DemoteRange { bytes, .. } => *bytes,
         }
     }
 }

@@ -69,14 +69,8 @@ impl<'a> Plan<'a> {
             survey,
             projected: input.tiers.iter().map(|tier| tier.used_bytes).collect(),
             leaving: HashSet::new(),
-            budget: input
-                .policy
-                .bytes_per_second
-                .map(|rate| (rate as f64 * interval) as u64),
-            decision: Classification {
-                evenness: survey.evenness,
-                ..Classification::default()
-            },
+            budget: input.policy.bytes_per_second.map(|rate| (rate as f64 * interval) as u64),
+            decision: Classification { evenness: survey.evenness, ..Classification::default() },
         }
     }
 
@@ -101,8 +95,8 @@ impl<'a> Plan<'a> {
     fn may_leave_when_cold(&mut self, range: &SurveyedRange<'_>, tier: usize) -> bool {
         let policy = self.input.policy;
         let age = range.age_in(tier);
-        let rewritten_soon = tier == 0
-            && range.writes_per_key * policy.evaluation_interval.as_secs_f64() / 86_400.0 >= 0.5;
+        let rewritten_soon =
+            tier == 0 && range.writes_per_key * policy.evaluation_interval.as_secs_f64() / 86_400.0 >= 0.5;
         if age < policy.min_residency || rewritten_soon {
             return false;
         }
@@ -125,9 +119,9 @@ impl<'a> Plan<'a> {
                 continue;
             }
             let leavers = self.leavers(tier);
-            let (rested, young): (Vec<_>, Vec<_>) = leavers.into_iter().partition(|leaver| {
-                self.survey.ranges[leaver.index].age_in(tier) >= self.input.policy.min_residency
-            });
+            let (rested, young): (Vec<_>, Vec<_>) = leavers
+                .into_iter()
+                .partition(|leaver| self.survey.ranges[leaver.index].age_in(tier) >= self.input.policy.min_residency);
             self.relieve(rested, tier, state.low_bytes());
             if self.projected[tier] > state.critical_bytes() {
                 self.relieve(young, tier, state.high_bytes());
@@ -141,8 +135,7 @@ impl<'a> Plan<'a> {
                 return;
             }
             let rest = self.survey.ranges[leaver.index].rest;
-            let target =
-                demotion_target(self.input.policy, rest, tier, self.slowest()).max(tier + 1);
+            let target = demotion_target(self.input.policy, rest, tier, self.slowest()).max(tier + 1);
             self.demote(leaver, tier, target, MoveReason::Pressure);
         }
     }
@@ -151,9 +144,7 @@ impl<'a> Plan<'a> {
         let mut pending = Vec::new();
         let candidates = &self.survey.candidates;
         for (index, candidate) in candidates.iter().enumerate() {
-            if !self.gains(candidate.sure_density, candidate.to)
-                || !self.within_budget(candidate.bytes)
-            {
+            if !self.gains(candidate.sure_density, candidate.to) || !self.within_budget(candidate.bytes) {
                 continue;
             }
             if !self.has_room(candidate.to, candidate.bytes) {
@@ -177,11 +168,7 @@ impl<'a> Plan<'a> {
         for (index, range) in self.survey.ranges.iter().enumerate() {
             let to = class_of(self.input.policy, range.rest, self.slowest());
             let density = range.rest_reads / range.logical_bytes.max(1) as f64;
-            let rested = range
-                .input
-                .heat
-                .moved_ago
-                .is_none_or(|age| age >= self.input.policy.min_residency);
+            let rested = range.input.heat.moved_ago.is_none_or(|age| age >= self.input.policy.min_residency);
             if to < self.slowest() && rested && range.logical_bytes > 0 && self.gains(density, to) {
                 hot.push((density, index, to));
             }
@@ -200,10 +187,7 @@ impl<'a> Plan<'a> {
         let above: u64 = range.bytes.iter().take(from).sum();
         // Copies stay below: what is above already has its copy here.
         let missing = stored.saturating_sub(above);
-        if missing == 0
-            || missing.saturating_mul(10) < stored
-            || self.leaving.contains(&(index, to))
-        {
+        if missing == 0 || missing.saturating_mul(10) < stored || self.leaving.contains(&(index, to)) {
             return;
         }
         if !self.has_room(to, missing) || !self.within_budget(missing) {
@@ -213,12 +197,7 @@ impl<'a> Plan<'a> {
         self.projected[to] += missing;
         self.spend(missing);
         let range = range.heat.range.clone();
-        self.decision.moves.push(MoveChoice::PromoteRange {
-            range,
-            from,
-            to,
-            bytes: missing,
-        });
+        self.decision.moves.push(MoveChoice::PromoteRange { range, from, to, bytes: missing });
     }
 
     /// Demotes ranges that are colder than what waits for their place, if that is worth their bytes.
@@ -234,9 +213,9 @@ impl<'a> Plan<'a> {
             let victim_density = leaver.accesses / leaver.bytes.max(1) as f64;
             let mut filled = 0;
             let mut gained = 0.0;
-            for next in waiting.iter().filter(|next| {
-                next.to == to && next.sure_density > victim_density * policy.hysteresis
-            }) {
+            for next in
+                waiting.iter().filter(|next| next.to == to && next.sure_density > victim_density * policy.hysteresis)
+            {
                 if filled + next.bytes > leaver.bytes {
                     break;
                 }
@@ -264,8 +243,7 @@ impl<'a> Plan<'a> {
             .iter()
             .enumerate()
             .filter(|(index, range)| {
-                range.input.bytes.get(tier).is_some_and(|bytes| *bytes > 0)
-                    && !self.leaving.contains(&(*index, tier))
+                range.input.bytes.get(tier).is_some_and(|bytes| *bytes > 0) && !self.leaving.contains(&(*index, tier))
             })
             .filter_map(|(index, range)| {
                 let (keep, kept_bytes) = self.survey.kept(range, tier);
@@ -275,13 +253,7 @@ impl<'a> Plan<'a> {
                 if bytes == 0 || bytes < kept_bytes / 4 {
                     return None;
                 }
-                let clean = range
-                    .input
-                    .clean_bytes
-                    .get(tier)
-                    .copied()
-                    .unwrap_or_default()
-                    .min(bytes);
+                let clean = range.input.clean_bytes.get(tier).copied().unwrap_or_default().min(bytes);
                 // Kept keys are read past; removing a clean copy costs a key.
                 let written = (bytes - clean) + clean / 16 + kept_bytes / 16;
                 // Admitted keys that go with the rest count, too.
@@ -291,26 +263,11 @@ impl<'a> Plan<'a> {
                     .filter(|key| key.tier == tier && keep.binary_search(&key.heat.key).is_err())
                     .map(|key| key.heat.reads_per_day)
                     .sum();
-                let accesses = range.rest_reads
-                    + dropped
-                    + if tier == 0 {
-                        range.input.heat.writes_per_day
-                    } else {
-                        0.0
-                    };
+                let accesses =
+                    range.rest_reads + dropped + if tier == 0 { range.input.heat.writes_per_day } else { 0.0 };
                 let coldness = (accesses / bytes as f64).log2().max(-1000.0).floor() as i32;
-                let order = (
-                    coldness,
-                    bytes as f64 / written.max(1) as f64,
-                    range.age_in(tier),
-                );
-                Some(Leaver {
-                    index,
-                    bytes,
-                    keep,
-                    accesses,
-                    order,
-                })
+                let order = (coldness, bytes as f64 / written.max(1) as f64, range.age_in(tier));
+                Some(Leaver { index, bytes, keep, accesses, order })
             })
             .collect();
         leavers.sort_by(|a, b| {
@@ -329,8 +286,7 @@ impl<'a> Plan<'a> {
         if reason == MoveReason::Cold && !self.within_budget(leaver.bytes) {
             return;
         }
-        let Some(to) = (target..self.input.tiers.len()).find(|to| self.can_take(*to, leaver.bytes))
-        else {
+        let Some(to) = (target..self.input.tiers.len()).find(|to| self.can_take(*to, leaver.bytes)) else {
             self.decision.refused += 1;
             return;
         };
@@ -350,11 +306,7 @@ impl<'a> Plan<'a> {
 
     fn can_take(&self, to: usize, bytes: u64) -> bool {
         let state = &self.input.tiers[to];
-        let limit = if to == self.slowest() {
-            state.capacity_bytes
-        } else {
-            state.high_bytes()
-        };
+        let limit = if to == self.slowest() { state.capacity_bytes } else { state.high_bytes() };
         state.accepts_moves && self.projected[to] + bytes <= limit
     }
 
@@ -380,16 +332,10 @@ impl<'a> Plan<'a> {
 
     fn flush_promotions(&mut self, pending: &mut Vec<Candidate<'_>>) {
         for tier in 0..self.slowest() {
-            let chosen: Vec<&Candidate<'_>> = pending
-                .iter()
-                .filter(|candidate| candidate.to == tier)
-                .collect();
+            let chosen: Vec<&Candidate<'_>> = pending.iter().filter(|candidate| candidate.to == tier).collect();
             for group in chosen.chunks(KEYS_PER_PROMOTION) {
                 self.decision.moves.push(MoveChoice::Promote {
-                    keys: group
-                        .iter()
-                        .map(|candidate| candidate.key.heat.key.clone())
-                        .collect(),
+                    keys: group.iter().map(|candidate| candidate.key.heat.key.clone()).collect(),
                     to: tier,
                     bytes: group.iter().map(|candidate| candidate.bytes).sum(),
                 });

@@ -54,17 +54,10 @@ pub fn explain(input: &ExplainInput<'_>) -> Explanation {
 
 fn measured(input: &ExplainInput<'_>) -> (Warmth, String) {
     if let Some(key) = input.key {
-        let warmth = Warmth {
-            reads_per_day: key.reads_per_day,
-            read_ago: key.read_ago,
-        };
+        let warmth = Warmth { reads_per_day: key.reads_per_day, read_ago: key.read_ago };
         return (
             warmth,
-            format!(
-                "this key has about {:.0} reads per day, {}",
-                key.reads_per_day,
-                last_read(key.read_ago)
-            ),
+            format!("this key has about {:.0} reads per day, {}", key.reads_per_day, last_read(key.read_ago)),
         );
     }
     let tracked_reads = input.range_keys.iter().map(|key| key.reads_per_day).sum();
@@ -78,24 +71,13 @@ fn measured(input: &ExplainInput<'_>) -> (Warmth, String) {
 }
 
 fn rule(input: &ExplainInput<'_>, class: usize) -> String {
-    let temperature = |tier: usize| {
-        input
-            .policy
-            .temperatures
-            .iter()
-            .find(|temperature| temperature.tier == tier)
-    };
+    let temperature = |tier: usize| input.policy.temperatures.iter().find(|temperature| temperature.tier == tier);
     match (temperature(class), input.policy.temperatures.last()) {
         (Some(earned), _) => stated(earned),
-        (None, Some(last)) => format!(
-            "{} takes what is under the threshold {}",
-            name(input.tiers, class),
-            stated(last)
-        ),
-        (None, None) => format!(
-            "the policy names no threshold: {} takes everything",
-            name(input.tiers, class)
-        ),
+        (None, Some(last)) => {
+            format!("{} takes what is under the threshold {}", name(input.tiers, class), stated(last))
+        }
+        (None, None) => format!("the policy names no threshold: {} takes everything", name(input.tiers, class)),
     }
 }
 
@@ -123,15 +105,9 @@ fn decision(input: &ExplainInput<'_>, warmth: Warmth, class: usize, slowest: usi
         && at < slowest
         && class >= at
     {
-        return format!(
-            "may move down from {here}: it is over its high watermark, the coldest leave first"
-        );
+        return format!("may move down from {here}: it is over its high watermark, the coldest leave first");
     }
-    let moved = input
-        .range
-        .heat
-        .moved_ago
-        .filter(|ago| *ago < input.policy.min_residency);
+    let moved = input.range.heat.moved_ago.filter(|ago| *ago < input.policy.min_residency);
     if class == at {
         return format!("stays in {here}: that is where the policy wants it");
     }
@@ -173,17 +149,11 @@ fn decision(input: &ExplainInput<'_>, warmth: Warmth, class: usize, slowest: usi
 }
 
 fn last_read(ago: Option<Duration>) -> String {
-    ago.map_or_else(
-        || "never read as far as sampled".to_owned(),
-        |ago| format!("last read {} ago", span(ago)),
-    )
+    ago.map_or_else(|| "never read as far as sampled".to_owned(), |ago| format!("last read {} ago", span(ago)))
 }
 
 fn name(tiers: &[TierState], index: usize) -> String {
-    tiers
-        .get(index)
-        .map(|tier| tier.name.clone())
-        .unwrap_or_default()
+    tiers.get(index).map(|tier| tier.name.clone()).unwrap_or_default()
 }
 
 /// A duration in its largest whole unit.

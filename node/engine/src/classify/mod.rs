@@ -13,3 +13,7 @@ pub use classifier::{EVEN, classify};
 pub use explain::{ExplainInput, Explanation, explain};
 pub use input::{ClassifierInput, KeyInput, RangeInput, TierState};
 pub use policy::{Policy, PolicyError, Temperature, ValidPolicy, ValidTemperature};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

@@ -39,11 +39,8 @@ pub struct Policy {
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The design's thresholds from the fastest tier down: reads per day, read within.
-const DEFAULT_THRESHOLDS: [(f64, Duration); 3] = [
-    (1000.0, HOUR),
-    (100.0, DAY),
-    (10.0, Duration::from_secs(7 * 24 * 3600)),
-];
+const DEFAULT_THRESHOLDS: [(f64, Duration); 3] =
+    [(1000.0, HOUR), (100.0, DAY), (10.0, Duration::from_secs(7 * 24 * 3600))];
 /// Shorter and the classifier would never rest.
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 const LARGEST_HYSTERESIS: f64 = 1000.0;
@@ -94,11 +91,7 @@ impl Policy {
             temperatures.push(checked);
         }
         if self.evaluation_interval < LEAST_INTERVAL {
-            return Err(PolicyError::new(
-                "evaluationInterval",
-                self.evaluation_interval,
-                "at least 100ms",
-            ));
+            return Err(PolicyError::new("evaluationInterval", self.evaluation_interval, "at least 100ms"));
         }
         if !(1.0..=LARGEST_HYSTERESIS).contains(&self.hysteresis) {
             return Err(PolicyError::new("hysteresis", self.hysteresis, "1 to 1000"));
@@ -125,41 +118,23 @@ impl Policy {
 impl Temperature {
     fn validate(&self, index: usize, tier_names: &[&str]) -> Result<ValidTemperature, PolicyError> {
         let field = |name: &str| format!("temperatures[{index}].{name}");
-        let allowed = tier_names
-            .split_last()
-            .map_or(&[][..], |(_, faster)| faster);
+        let allowed = tier_names.split_last().map_or(&[][..], |(_, faster)| faster);
         let Some(tier) = allowed.iter().position(|name| *name == self.tier) else {
             let allowed = if allowed.is_empty() {
-                "nothing: with one tier there is nowhere to move, leave temperatures empty"
-                    .to_owned()
+                "nothing: with one tier there is nowhere to move, leave temperatures empty".to_owned()
             } else {
-                format!(
-                    "one of {} (the slowest tier takes the rest)",
-                    allowed.join(", ")
-                )
+                format!("one of {} (the slowest tier takes the rest)", allowed.join(", "))
             };
-            return Err(PolicyError::new(
-                field("tier"),
-                format!("{:?}", self.tier),
-                allowed,
-            ));
+            return Err(PolicyError::new(field("tier"), format!("{:?}", self.tier), allowed));
         };
         if !(self.reads.is_finite() && self.reads >= 0.0) {
-            return Err(PolicyError::new(
-                field("reads"),
-                self.reads,
-                "a number of at least 0",
-            ));
+            return Err(PolicyError::new(field("reads"), self.reads, "a number of at least 0"));
         }
         if self.per < Duration::from_millis(1) {
             return Err(PolicyError::new(field("per"), self.per, "at least 1ms"));
         }
         if self.read_within < Duration::from_millis(1) {
-            return Err(PolicyError::new(
-                field("readWithin"),
-                self.read_within,
-                "at least 1ms",
-            ));
+            return Err(PolicyError::new(field("readWithin"), self.read_within, "at least 1ms"));
         }
         Ok(ValidTemperature {
             tier,
@@ -187,32 +162,16 @@ impl ValidTemperature {
     /// A faster tier asks for more, or the slower one could never be reached.
     fn comes_after(&self, faster: &Self, index: usize) -> Result<(), PolicyError> {
         if self.tier <= faster.tier {
-            let allowed = format!(
-                "a tier slower than {:?}, each tier once, fastest first",
-                faster.name
-            );
-            return Err(PolicyError::new(
-                format!("temperatures[{index}].tier"),
-                format!("{:?}", self.name),
-                allowed,
-            ));
+            let allowed = format!("a tier slower than {:?}, each tier once, fastest first", faster.name);
+            return Err(PolicyError::new(format!("temperatures[{index}].tier"), format!("{:?}", self.name), allowed));
         }
         if self.reads_per_day > faster.reads_per_day {
-            let allowed = format!(
-                "at most the rate of {:?}, which is {} reads per day",
-                faster.name, faster.reads_per_day
-            );
-            return Err(PolicyError::new(
-                format!("temperatures[{index}].reads"),
-                self.stated.reads,
-                allowed,
-            ));
+            let allowed =
+                format!("at most the rate of {:?}, which is {} reads per day", faster.name, faster.reads_per_day);
+            return Err(PolicyError::new(format!("temperatures[{index}].reads"), self.stated.reads, allowed));
         }
         if self.stated.read_within < faster.stated.read_within {
-            let allowed = format!(
-                "at least that of {:?}, which is {:?}",
-                faster.name, faster.stated.read_within
-            );
+            let allowed = format!("at least that of {:?}, which is {:?}", faster.name, faster.stated.read_within);
             return Err(PolicyError::new(
                 format!("temperatures[{index}].readWithin"),
                 self.stated.read_within,
@@ -247,15 +206,8 @@ impl ValidPolicy {
     /// between a second and a day.
     #[must_use]
     pub fn half_life(&self) -> Duration {
-        let shortest = self
-            .temperatures
-            .iter()
-            .map(|temperature| temperature.stated.per)
-            .min()
-            .unwrap_or(DAY);
-        shortest
-            .mul_f64(std::f64::consts::LN_2)
-            .clamp(Duration::from_secs(1), DAY)
+        let shortest = self.temperatures.iter().map(|temperature| temperature.stated.per).min().unwrap_or(DAY);
+        shortest.mul_f64(std::f64::consts::LN_2).clamp(Duration::from_secs(1), DAY)
     }
 }
 
@@ -273,11 +225,7 @@ pub struct PolicyError {
 
 impl PolicyError {
     fn new(field: impl Into<String>, value: impl ShownInError, allowed: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            value: value.shown(),
-            allowed: allowed.into(),
-        }
+        Self { field: field.into(), value: value.shown(), allowed: allowed.into() }
     }
 }
 

@@ -45,11 +45,7 @@ impl SurveyedRange<'_> {
     /// How long what is in `tier` has been there.
     pub(super) fn age_in(&self, tier: usize) -> Duration {
         let heat = &self.input.heat;
-        let written = if tier == 0 {
-            heat.written_mean_ago
-        } else {
-            None
-        };
+        let written = if tier == 0 { heat.written_mean_ago } else { None };
         match (heat.moved_ago, written) {
             (Some(moved), Some(written)) => moved.min(written),
             (Some(age), None) | (None, Some(age)) => age,
@@ -82,31 +78,18 @@ impl<'a> Survey<'a> {
         let mut rest = tracked.as_slice();
         let mut ranges = Vec::with_capacity(input.ranges.len());
         for range in input.ranges {
-            let before =
-                rest.partition_point(|key| key.heat.key.as_slice() < range.heat.range.start());
-            let inside = rest.partition_point(|key| {
-                range
-                    .heat
-                    .range
-                    .end()
-                    .is_none_or(|end| key.heat.key.as_slice() < end)
-            });
+            let before = rest.partition_point(|key| key.heat.key.as_slice() < range.heat.range.start());
+            let inside =
+                rest.partition_point(|key| range.heat.range.end().is_none_or(|end| key.heat.key.as_slice() < end));
             let own = rest.get(before..inside).unwrap_or_default();
             rest = rest.get(inside.max(before)..).unwrap_or_default();
             ranges.push(survey_range(range, own));
         }
         let logical_bytes: u64 = ranges.iter().map(|range| range.logical_bytes).sum();
-        let reads: f64 = ranges
-            .iter()
-            .map(|range| range.input.heat.reads_per_day)
-            .sum();
+        let reads: f64 = ranges.iter().map(|range| range.input.heat.reads_per_day).sum();
         let mut survey = Self {
             evenness: evenness(&ranges, reads, logical_bytes),
-            mean_density: if logical_bytes > 0 {
-                reads / logical_bytes as f64
-            } else {
-                0.0
-            },
+            mean_density: if logical_bytes > 0 { reads / logical_bytes as f64 } else { 0.0 },
             logical_bytes,
             candidates: Vec::new(),
             keep_over: vec![0.0; input.tiers.len()],
@@ -114,9 +97,7 @@ impl<'a> Survey<'a> {
             input,
         };
         survey.candidates = survey.find_candidates();
-        survey.keep_over = (0..input.tiers.len())
-            .map(|tier| survey.keep_limit(tier))
-            .collect();
+        survey.keep_over = (0..input.tiers.len()).map(|tier| survey.keep_limit(tier)).collect();
         survey
     }
 
@@ -125,11 +106,7 @@ impl<'a> Survey<'a> {
         let limit = self.keep_over.get(tier).copied().unwrap_or_default();
         let mut keys = Vec::new();
         let mut bytes = 0;
-        for key in range
-            .tracked
-            .iter()
-            .filter(|key| key.tier == tier && self.stays(key))
-        {
+        for key in range.tracked.iter().filter(|key| key.tier == tier && self.stays(key)) {
             if density(key) >= limit {
                 bytes += key_bytes(key);
                 keys.push(key.heat.key.clone());
@@ -139,12 +116,7 @@ impl<'a> Survey<'a> {
     }
 
     fn stays(&self, key: &KeyInput) -> bool {
-        demotion_target(
-            self.input.policy,
-            warmth(key),
-            key.tier,
-            self.input.tiers.len() - 1,
-        ) == key.tier
+        demotion_target(self.input.policy, warmth(key), key.tier, self.input.tiers.len() - 1) == key.tier
     }
 
     fn find_candidates(&self) -> Vec<Candidate<'a>> {
@@ -169,9 +141,7 @@ impl<'a> Survey<'a> {
             })
             .collect();
         candidates.sort_by(|a, b| {
-            b.sure_density
-                .total_cmp(&a.sure_density)
-                .then_with(|| a.key.heat.key.cmp(&b.key.heat.key))
+            b.sure_density.total_cmp(&a.sure_density).then_with(|| a.key.heat.key.cmp(&b.key.heat.key))
         });
         candidates
     }
@@ -182,20 +152,10 @@ impl<'a> Survey<'a> {
         let Some(state) = self.input.tiers.get(tier) else {
             return 0.0;
         };
-        let residents = self
-            .input
-            .keys
-            .iter()
-            .filter(|key| key.tier == tier && self.stays(key));
-        let mut order: Vec<(f64, u64)> = residents
-            .map(|key| (density(key) * hysteresis, key_bytes(key)))
-            .collect();
-        order.extend(
-            self.candidates
-                .iter()
-                .filter(|candidate| candidate.to == tier)
-                .map(|c| (c.sure_density, c.bytes)),
-        );
+        let residents = self.input.keys.iter().filter(|key| key.tier == tier && self.stays(key));
+        let mut order: Vec<(f64, u64)> = residents.map(|key| (density(key) * hysteresis, key_bytes(key))).collect();
+        order
+            .extend(self.candidates.iter().filter(|candidate| candidate.to == tier).map(|c| (c.sure_density, c.bytes)));
         order.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut room = (state.low_bytes() as f64 * KEPT_SHARE) as u64;
         for (weighted, bytes) in order {
@@ -213,10 +173,7 @@ pub(super) fn key_bytes(key: &KeyInput) -> u64 {
 }
 
 pub(super) fn warmth(key: &KeyInput) -> Warmth {
-    Warmth {
-        reads_per_day: key.heat.reads_per_day,
-        read_ago: key.heat.read_ago,
-    }
+    Warmth { reads_per_day: key.heat.reads_per_day, read_ago: key.heat.read_ago }
 }
 
 fn density(key: &KeyInput) -> f64 {
@@ -225,36 +182,18 @@ fn density(key: &KeyInput) -> f64 {
 
 /// Number of keys of a range; an assumption where it is not known.
 pub(super) fn key_count(range: &RangeInput) -> u64 {
-    if range.keys > 0 {
-        range.keys
-    } else {
-        (logical_bytes(range) / ASSUMED_KEY_BYTES).max(1)
-    }
+    if range.keys > 0 { range.keys } else { (logical_bytes(range) / ASSUMED_KEY_BYTES).max(1) }
 }
 
 fn logical_bytes(range: &RangeInput) -> u64 {
-    range
-        .bytes
-        .iter()
-        .sum::<u64>()
-        .saturating_sub(range.clean_bytes.iter().sum())
+    range.bytes.iter().sum::<u64>().saturating_sub(range.clean_bytes.iter().sum())
 }
 
 /// How warm the keys of a range are on average, without those judged by themselves.
-pub(super) fn rest_of(
-    range: &RangeInput,
-    tracked_keys: usize,
-    tracked_reads: f64,
-) -> (f64, Warmth) {
+pub(super) fn rest_of(range: &RangeInput, tracked_keys: usize, tracked_reads: f64) -> (f64, Warmth) {
     let rest_reads = (range.heat.reads_per_day - tracked_reads).max(0.0);
     let rest_keys = key_count(range).saturating_sub(tracked_keys as u64).max(1);
-    (
-        rest_reads,
-        Warmth {
-            reads_per_day: rest_reads / rest_keys as f64,
-            read_ago: range.heat.read_ago,
-        },
-    )
+    (rest_reads, Warmth { reads_per_day: rest_reads / rest_keys as f64, read_ago: range.heat.read_ago })
 }
 
 fn survey_range<'a>(range: &'a RangeInput, tracked: &[&'a KeyInput]) -> SurveyedRange<'a> {
@@ -276,26 +215,16 @@ fn evenness(ranges: &[SurveyedRange<'_>], reads: f64, bytes: u64) -> f64 {
     if reads <= 0.0 || bytes == 0 {
         return 0.0;
     }
-    let overlap = |part_reads: f64, part_bytes: u64| {
-        (part_reads / reads).min(part_bytes as f64 / bytes as f64)
-    };
+    let overlap = |part_reads: f64, part_bytes: u64| (part_reads / reads).min(part_bytes as f64 / bytes as f64);
     ranges
         .iter()
         .map(|range| {
             let sure = |key: &KeyInput| (key.heat.reads_per_day - key.heat.read_error).max(0.0);
-            let tracked: f64 = range
-                .tracked
-                .iter()
-                .map(|key| overlap(sure(key), key_bytes(key)))
-                .sum();
+            let tracked: f64 = range.tracked.iter().map(|key| overlap(sure(key), key_bytes(key))).sum();
             let tracked_reads: f64 = range.tracked.iter().map(|key| sure(key)).sum();
             let tracked_bytes: u64 = range.tracked.iter().map(|key| key_bytes(key)).sum();
             let rest_reads = (range.input.heat.reads_per_day - tracked_reads).max(0.0);
-            tracked
-                + overlap(
-                    rest_reads,
-                    range.logical_bytes.saturating_sub(tracked_bytes),
-                )
+            tracked + overlap(rest_reads, range.logical_bytes.saturating_sub(tracked_bytes))
         })
         .sum::<f64>()
         .min(1.0)

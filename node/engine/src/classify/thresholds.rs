@@ -24,12 +24,7 @@ pub(super) fn class_of(policy: &ValidPolicy, warmth: Warmth, slowest: usize) -> 
 }
 
 /// The slowest tier it may fall to from `tier`: its own while it keeps the softened thresholds of it or of a faster one.
-pub(super) fn demotion_target(
-    policy: &ValidPolicy,
-    warmth: Warmth,
-    tier: usize,
-    slowest: usize,
-) -> usize {
+pub(super) fn demotion_target(policy: &ValidPolicy, warmth: Warmth, tier: usize, slowest: usize) -> usize {
     policy
         .temperatures
         .iter()
@@ -44,23 +39,14 @@ pub(super) fn unread_limit(policy: &ValidPolicy, tier: usize) -> Duration {
         .temperatures
         .iter()
         .find(|temperature| temperature.tier == tier)
-        .map_or(Duration::ZERO, |temperature| {
-            temperature
-                .stated
-                .read_within
-                .mul_f64(policy.hysteresis.min(1e6))
-        })
+        .map_or(Duration::ZERO, |temperature| temperature.stated.read_within.mul_f64(policy.hysteresis.min(1e6)))
 }
 
 fn meets(policy: &ValidPolicy, tier: usize, warmth: Warmth, softness: f64) -> bool {
-    policy
-        .temperatures
-        .iter()
-        .filter(|temperature| temperature.tier == tier)
-        .any(|temperature| {
-            warmth.reads_per_day * softness > temperature.reads_per_day
-                && warmth.read_ago.is_some_and(|ago| {
-                    ago.as_secs_f64() <= temperature.stated.read_within.as_secs_f64() * softness
-                })
-        })
+    policy.temperatures.iter().filter(|temperature| temperature.tier == tier).any(|temperature| {
+        warmth.reads_per_day * softness > temperature.reads_per_day
+            && warmth
+                .read_ago
+                .is_some_and(|ago| ago.as_secs_f64() <= temperature.stated.read_within.as_secs_f64() * softness)
+    })
 }

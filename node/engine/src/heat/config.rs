@@ -16,7 +16,7 @@ const RANGE_COST: usize = 1280;
 pub struct HeatConfig {
     /// Memory of the sketch.
     pub sketch_bytes: usize,
-    /// The sketch halves its counters after so many bytes read; about the size of the fastest tier.
+    /// The sketch halves its counters after so many bytes of sampled reads; about the size of the fastest tier.
     pub halve_every_bytes: u64,
     /// Memory of the admitted keys.
     pub admitted_bytes: usize,

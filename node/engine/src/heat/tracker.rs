@@ -178,7 +178,8 @@ impl HeatTracker {
         }
         let moment = Moment::from(now);
         let weight = f64::from(event.weight);
-        self.sketch.bytes_read(u64::from(event.bytes) * u64::from(event.weight));
+        // The sketch counts samples, so its clock counts the bytes of samples.
+        self.sketch.bytes_read(u64::from(event.bytes));
         if let Some(entry) = self.admitted.entry_mut(&event.key) {
             entry.reads.record(weight, moment, &self.decay);
             entry.bytes = event.bytes;
