@@ -69,7 +69,8 @@ impl DeviceFaults {
     /// Lets `command` and all its children run with the faults.
     pub fn command<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let list = |value: &dyn Fn(usize) -> String| {
-            let pairs = self.prefixes.iter().enumerate().map(|(index, path)| format!("{}={}", path.display(), value(index)));
+            let pairs =
+                self.prefixes.iter().enumerate().map(|(index, path)| format!("{}={}", path.display(), value(index)));
             pairs.collect::<Vec<_>>().join(",")
         };
         command.env("THERMOCLINE_THROTTLE", list(&|_| "0".to_owned()));

@@ -132,7 +132,8 @@ impl DurableImage {
             find_sources(folder, &mut sources)?;
         }
         let report = Report { processes: state.processes, lost_names, torn_records, ..Report::default() };
-        let mut builder = Builder { state, draw, sources, log: &bytes, made: BTreeMap::new(), folders: BTreeSet::new(), report };
+        let mut builder =
+            Builder { state, draw, sources, log: &bytes, made: BTreeMap::new(), folders: BTreeSet::new(), report };
         match destination {
             Destination::Folder(into) => builder.copy(roots, into)?,
             Destination::InPlace => {
@@ -315,7 +316,8 @@ impl Builder<'_> {
             let written = node.changes.get(kept).and_then(|change| change.written);
             let torn = self.draw.kept_bytes(written.map_or(0, |(_, length)| length));
             let opened = File::options().read(true).write(true).open(path).map_err(file("open", path))?;
-            content::revert(&opened, &node.changes, kept, torn, self.log).map_err(file("take back changes of", path))?;
+            content::revert(&opened, &node.changes, kept, torn, self.log)
+                .map_err(file("take back changes of", path))?;
             self.report.lost_changes += node.changes.len() - kept;
         }
         if !node.recorded {

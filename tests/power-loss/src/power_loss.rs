@@ -44,7 +44,9 @@ pub enum PowerLossError {
         root: PathBuf,
     },
     /// No root, or not one graveyard per root.
-    #[error("{roots} roots and {graveyards} graveyards were given: allowed are 1 to 16 roots and one graveyard, or one per root")]
+    #[error(
+        "{roots} roots and {graveyards} graveyards were given: allowed are 1 to 16 roots and one graveyard, or one per root"
+    )]
     Count {
         /// Roots given.
         roots: usize,
@@ -85,7 +87,9 @@ impl PowerLoss {
         };
         let roots = roots.iter().map(|path| prepare(path)).collect::<Result<Vec<_>, _>>()?;
         let graveyards = graveyards.iter().map(|path| prepare(path)).collect::<Result<Vec<_>, _>>()?;
-        let log = prepare(log.parent().unwrap_or(Path::new(".")))?.join(log.file_name().unwrap_or_default());
+        let folder = log.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = prepare(folder.unwrap_or_else(|| Path::new(".")))?;
+        let log = folder.join(log.file_name().unwrap_or_default());
         for (index, root) in roots.iter().enumerate() {
             let graveyard = graveyards.get(index).unwrap_or(&graveyards[0]);
             let device = |path: &Path| match fs::metadata(path) {
@@ -111,9 +115,11 @@ impl PowerLoss {
         if fs::metadata(&self.log).map_or(0, |metadata| metadata.len()) == 0 {
             let mut frames = Vec::new();
             for root in &self.roots {
-                frames_below(root, &mut frames).map_err(|source| PowerLossError::Prepare { path: root.clone(), source })?;
+                frames_below(root, &mut frames)
+                    .map_err(|source| PowerLossError::Prepare { path: root.clone(), source })?;
             }
-            fs::write(&self.log, frames).map_err(|source| PowerLossError::Prepare { path: self.log.clone(), source })?;
+            fs::write(&self.log, frames)
+                .map_err(|source| PowerLossError::Prepare { path: self.log.clone(), source })?;
         }
         command.env("THERMOCLINE_POWER_LOSS_LOG", &self.log);
         command.env("THERMOCLINE_POWER_LOSS_ROOTS", joined(&self.roots));

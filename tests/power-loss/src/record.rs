@@ -85,18 +85,60 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) enum Record {
     Start,
-    Create { folder: Inode, entry: Entry },
-    Link { folder: Inode, entry: Entry },
-    Unlink { folder: Inode, entry: Entry },
-    Rename { from: Inode, to: Inode, entry: Entry, new_name: OsString, replaced: Option<(Inode, Kind)> },
-    Write { inode: Inode, operation: u64, offset: u64, length: u64, old_size: u64 },
+    Create {
+        folder: Inode,
+        entry: Entry,
+    },
+    Link {
+        folder: Inode,
+        entry: Entry,
+    },
+    Unlink {
+        folder: Inode,
+        entry: Entry,
+    },
+    Rename {
+        from: Inode,
+        to: Inode,
+        entry: Entry,
+        new_name: OsString,
+        replaced: Option<(Inode, Kind)>,
+    },
+    Write {
+        inode: Inode,
+        operation: u64,
+        offset: u64,
+        length: u64,
+        old_size: u64,
+    },
     /// Bytes about to be overwritten; `bytes` is their place in the log.
-    Preimage { inode: Inode, operation: u64, offset: u64, bytes: Range<usize> },
-    Resize { inode: Inode, operation: u64, old_size: u64 },
-    FileSyncBegin { operation: u64, inode: Inode },
-    FolderSyncBegin { operation: u64, inode: Inode, entries: Vec<Entry> },
-    SyncDone { operation: u64 },
-    Baseline { inode: Inode, entries: Vec<Entry> },
+    Preimage {
+        inode: Inode,
+        operation: u64,
+        offset: u64,
+        bytes: Range<usize>,
+    },
+    Resize {
+        inode: Inode,
+        operation: u64,
+        old_size: u64,
+    },
+    FileSyncBegin {
+        operation: u64,
+        inode: Inode,
+    },
+    FolderSyncBegin {
+        operation: u64,
+        inode: Inode,
+        entries: Vec<Entry>,
+    },
+    SyncDone {
+        operation: u64,
+    },
+    Baseline {
+        inode: Inode,
+        entries: Vec<Entry>,
+    },
 }
 
 /// All whole records of a log, and how many gaps were skipped.
@@ -133,7 +175,8 @@ fn frame(log: &[u8], at: usize) -> Option<(u32, Range<usize>)> {
 fn checksum(kind: u32, payload: &[u8]) -> u32 {
     let length = payload.len() as u32;
     let head = kind.to_le_bytes().into_iter().chain(length.to_le_bytes());
-    head.chain(payload.iter().copied()).fold(2_166_136_261, |state, byte| (state ^ u32::from(byte)).wrapping_mul(16_777_619))
+    head.chain(payload.iter().copied())
+        .fold(2_166_136_261, |state, byte| (state ^ u32::from(byte)).wrapping_mul(16_777_619))
 }
 
 /// A cursor over one payload.
@@ -214,11 +257,9 @@ fn decode(log: &[u8], kind: u32, payload: Range<usize>, index: usize) -> Result<
         },
         8 => Record::Resize { inode: fields.inode()?, operation: fields.number()?, old_size: fields.number()? },
         9 => Record::FileSyncBegin { operation: fields.number()?, inode: fields.inode()? },
-        10 => Record::FolderSyncBegin {
-            operation: fields.number()?,
-            inode: fields.inode()?,
-            entries: fields.entries()?,
-        },
+        10 => {
+            Record::FolderSyncBegin { operation: fields.number()?, inode: fields.inode()?, entries: fields.entries()? }
+        }
         11 => Record::SyncDone { operation: fields.number()? },
         BASELINE => Record::Baseline { inode: fields.inode()?, entries: fields.entries()? },
         _ => return Err(RecordError::UnknownKind { index, kind }),

@@ -216,11 +216,13 @@ impl State {
         }
         self.nodes[id].synced = Some(began);
         self.names.retain(|change| change.folder != id || change.position > began);
-        let (arrived, open): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.crossings).into_iter().partition(|crossing| crossing.to == id && crossing.position < began);
+        let (arrived, open): (Vec<_>, Vec<_>) = std::mem::take(&mut self.crossings)
+            .into_iter()
+            .partition(|crossing| crossing.to == id && crossing.position < began);
         self.crossings = open;
         for crossing in arrived {
-            let gone = !self.names.iter().any(|change| change.position == crossing.position && change.folder == crossing.from);
+            let gone =
+                !self.names.iter().any(|change| change.position == crossing.position && change.folder == crossing.from);
             let is_folder = self.nodes[crossing.node].kind == Kind::Folder;
             // A file may have both names until the old folder is synced; a folder has one place.
             let from = &mut self.nodes[crossing.from].entries;
@@ -234,3 +236,6 @@ impl State {
         self.nodes[id].entries = listing;
     }
 }
+
+#[cfg(test)]
+mod tests;

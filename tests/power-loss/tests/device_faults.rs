@@ -34,7 +34,11 @@ fn a_throttled_device_takes_at_least_its_bytes_by_its_rate_and_others_do_not_wai
     let mut command = disk.probe();
     faults.command(&mut command);
     let start = Instant::now();
-    let operations = ["milliseconds append slow/a 1 50000", "milliseconds copy slow/a fast/b", "milliseconds append fast/a 1 5000000"];
+    let operations = [
+        "milliseconds append slow/a 1 50000",
+        "milliseconds copy slow/a fast/b",
+        "milliseconds append fast/a 1 5000000",
+    ];
     let output = feed(&mut command, &operations);
     let took = start.elapsed();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -48,8 +52,8 @@ fn a_throttled_device_takes_at_least_its_bytes_by_its_rate_and_others_do_not_wai
 fn a_throttle_lifted_while_a_call_waits_lets_it_go_on() {
     let disk = two_devices();
     let (faults, slow) = faults(&disk);
-    // A thousand seconds for the append.
-    faults.throttle(&slow, Some(100)).unwrap();
+    // A hundred seconds for the append.
+    faults.throttle(&slow, Some(1_000)).unwrap();
     let mut command = disk.probe();
     faults.command(&mut command);
     let mut child = command.spawn().unwrap();
@@ -58,9 +62,12 @@ fn a_throttle_lifted_while_a_call_waits_lets_it_go_on() {
     drop(input);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
+    // Time to begin waiting; where it does not suffice the test shows less but does not fail.
+    std::thread::sleep(Duration::from_millis(500));
     assert!(child.try_wait().unwrap().is_none());
     faults.throttle(&slow, None).unwrap();
-    lines.next().unwrap().unwrap();
+    let waited: u64 = lines.next().unwrap().unwrap().parse().unwrap();
+    assert!(waited < 90_000, "{waited} ms");
     assert!(child.wait().unwrap().success());
 }
 
@@ -73,7 +80,13 @@ fn a_full_device_refuses_writes_until_space_returns_and_others_go_on() {
         let mut command = disk.probe();
         feed(faults.command(&mut command), operations)
     };
-    let output = run(&["-append slow/a 1 10", "-fallocate slow/a extend 0 200000", "append fast/a 1 10", "unlink fast/a", "copy slow/a fast/c"]);
+    let output = run(&[
+        "-append slow/a 1 10",
+        "-fallocate slow/a extend 0 200000",
+        "append fast/a 1 10",
+        "unlink fast/a",
+        "copy slow/a fast/c",
+    ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let refusals = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(refusals.matches("No space left on device").count(), 2, "{refusals}");

@@ -59,7 +59,16 @@ fn a_lenient_image_keeps_a_created_file_that_was_synced_itself() {
 
 #[test]
 fn a_create_with_folder_sync_is_kept_with_only_its_synced_content() {
-    let left = Disk::empty().after(&["create b", "append b 2 10", "sync .", "create c", "append c 3 10", "sync c", "sync .", "append c 4 9"]);
+    let left = Disk::empty().after(&[
+        "create b",
+        "append b 2 10",
+        "sync .",
+        "create c",
+        "append c 3 10",
+        "sync c",
+        "sync .",
+        "append c 4 9",
+    ]);
     assert_eq!(left, expected(&[("b", Some(vec![])), ("c", Some(pattern(3, 10)))]));
 }
 
@@ -137,7 +146,8 @@ fn more_than_one_record_of_overwritten_bytes_comes_back() {
 
 #[test]
 fn every_way_to_lengthen_a_file_is_reverted() {
-    let ways = ["truncate a 500", "fallocate a extend 0 500", "writev a 3 40", "sendfile s a 50", "copy_file_range s a 60 50"];
+    let ways =
+        ["truncate a 500", "fallocate a extend 0 500", "writev a 3 40", "sendfile s a 50", "copy_file_range s a 60 50"];
     for lengthen in ways.into_iter().chain(["write_through_dup a 4 300", "fallocate a zero_range 50 100", "copy s a"]) {
         let disk = Disk::with(&[("a", pattern(1, 100)), ("s", pattern(7, 200))]);
         let left = disk.after(&[lengthen]);
@@ -205,13 +215,17 @@ fn a_rename_between_folders_never_loses_the_file() {
 fn a_renamed_folder_keeps_what_it_durably_held() {
     let disk = Disk::with(&[("p/d/x", pattern(1, 10)), ("q/o", pattern(2, 10))]);
     let left = disk.after(&["rename p/d q/d", "create q/d/y", "sync q"]);
-    let wanted = [("p", None), ("q", None), ("q/d", None), ("q/d/x", Some(pattern(1, 10))), ("q/o", Some(pattern(2, 10)))];
+    let wanted =
+        [("p", None), ("q", None), ("q/d", None), ("q/d/x", Some(pattern(1, 10))), ("q/o", Some(pattern(2, 10)))];
     assert_eq!(left, expected(&wanted));
 }
 
 #[test]
 fn a_number_taken_over_by_a_pipe_is_not_taken_for_the_file() {
-    assert_eq!(disk().after(&["reuse_descriptor a 2 50", "append a 3 10", "sync a"]), only_a(joined(&[pattern(1, 100), pattern(3, 10)])));
+    assert_eq!(
+        disk().after(&["reuse_descriptor a 2 50", "append a 3 10", "sync a"]),
+        only_a(joined(&[pattern(1, 100), pattern(3, 10)]))
+    );
 }
 
 #[test]
@@ -242,11 +256,27 @@ fn power_can_be_lost_again_and_again() {
 fn several_roots_share_one_log() {
     let folder = tempfile::tempdir().unwrap();
     let roots = [folder.path().join("fast"), folder.path().join("slow")];
-    let power = thermocline_power_loss::PowerLoss::new(&folder.path().join("log"), &roots, &[folder.path().join("graveyard")]).unwrap();
+    let power =
+        thermocline_power_loss::PowerLoss::new(&folder.path().join("log"), &roots, &[folder.path().join("graveyard")])
+            .unwrap();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_power-loss-probe"));
     command.current_dir(folder.path()).stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     power.command(&mut command).unwrap();
-    feed(&mut command, &["create fast/a", "append fast/a 1 10", "sync fast/a", "sync fast", "link fast/a slow/a", "create slow/b", "sync slow", "unlink slow/b", "create outside", "kill"]);
+    feed(
+        &mut command,
+        &[
+            "create fast/a",
+            "append fast/a 1 10",
+            "sync fast/a",
+            "sync fast",
+            "link fast/a slow/a",
+            "create slow/b",
+            "sync slow",
+            "unlink slow/b",
+            "create outside",
+            "kill",
+        ],
+    );
     power.lose_power(Options::default()).unwrap();
     assert_eq!(tree(&roots[0]), expected(&[("a", Some(pattern(1, 10)))]));
     assert_eq!(tree(&roots[1]), expected(&[("a", Some(pattern(1, 10))), ("b", Some(vec![]))]));
@@ -301,7 +331,11 @@ fn threads_that_append_to_one_file_find_everything_acknowledged() {
     assert!(!acknowledged.is_empty());
     for (thread, last) in acknowledged {
         let wanted: Vec<u64> = (0..=last).collect();
-        assert_eq!(records.get(&thread).and_then(|found| found.get(..wanted.len())), Some(&wanted[..]), "thread {thread}");
+        assert_eq!(
+            records.get(&thread).and_then(|found| found.get(..wanted.len())),
+            Some(&wanted[..]),
+            "thread {thread}"
+        );
     }
 }
 

@@ -138,7 +138,11 @@ impl Model {
         let (folder, name, path, object) = self.place();
         let Some(Object::File(file)) = object else {
             self.add_file(folder, name);
-            return Some(if self.below(2) == 0 { format!("create {path}") } else { format!("open_and_truncate {path}") });
+            return Some(if self.below(2) == 0 {
+                format!("create {path}")
+            } else {
+                format!("open_and_truncate {path}")
+            });
         };
         let size = self.files[file].live.len();
         let (seed, length, at) = (self.below(256), self.below(200), self.below(size + 60));
@@ -168,7 +172,8 @@ impl Model {
             }
             14 => {
                 let end = at + length + 1;
-                let (mode, live) = (["extend", "keep_size", "punch_hole", "zero_range"][seed % 4], &mut self.files[file].live);
+                let (mode, live) =
+                    (["extend", "keep_size", "punch_hole", "zero_range"][seed % 4], &mut self.files[file].live);
                 if matches!(mode, "extend" | "zero_range") {
                     live.resize(size.max(end), 0);
                 }
@@ -197,7 +202,13 @@ impl Model {
                     self.folders[folder].live.remove(&name);
                     self.folders[to].live.insert(new_name, Object::File(file));
                     if folder != to {
-                        self.crossings.push(Crossing { from: folder, name, to, object: Object::File(file), from_synced: false });
+                        self.crossings.push(Crossing {
+                            from: folder,
+                            name,
+                            to,
+                            object: Object::File(file),
+                            from_synced: false,
+                        });
                     }
                 }
                 format!("rename {path} {new_path}")
@@ -243,7 +254,11 @@ fn run(seed: u64) {
         let mut wanted = Tree::new();
         model.durable(ROOT, "", &mut wanted);
         let left = tree(&disk.root);
-        assert!(left == wanted, "seed {seed}, loss {loss}: left {left:?}\nwanted {wanted:?}\nafter\n{}", script.join("\n"));
+        assert!(
+            left == wanted,
+            "seed {seed}, loss {loss}: left {left:?}\nwanted {wanted:?}\nafter\n{}",
+            script.join("\n")
+        );
         model.lose_power();
     }
 }
@@ -253,7 +268,8 @@ fn random_operations_leave_what_the_model_says_is_durable() {
     if let Ok(seed) = env::var("POWER_LOSS_SEED") {
         return run(seed.parse().expect("POWER_LOSS_SEED is a number"));
     }
-    let cases: u64 = env::var("POWER_LOSS_CASES").map_or(60, |cases| cases.parse().expect("POWER_LOSS_CASES is a number"));
+    let cases: u64 =
+        env::var("POWER_LOSS_CASES").map_or(60, |cases| cases.parse().expect("POWER_LOSS_CASES is a number"));
     let first = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     println!("seeds from {first}");
     (first..first + cases).for_each(run);

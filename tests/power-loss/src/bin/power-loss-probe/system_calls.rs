@@ -53,7 +53,8 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
             check(unsafe { libc::fallocate(file.as_raw_fd(), mode, at.parse()?, length.parse()?) }.into())?;
         }
         ["sync_file_range", path] => {
-            let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+            let flags =
+                libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
             let file = writer(path)?;
             // SAFETY: no memory is passed.
             check(unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) }.into())?;
@@ -67,7 +68,8 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
         ["sendfile", from, to, length] => {
             let (from, to) = (File::open(from)?, writer(to)?);
             // SAFETY: the pointer may be null.
-            check(unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), std::ptr::null_mut(), length.parse()?) } as i64)?;
+            check(unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), std::ptr::null_mut(), length.parse()?) }
+                as i64)?;
         }
         ["write_through_dup", path, seed, length] => {
             let (file, bytes) = (writer(path)?, pattern(seed, length)?);
@@ -79,7 +81,12 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
         ["open_and_truncate", path] => {
             let path = CString::new(path)?;
             // SAFETY: a string that ends in zero; the descriptor is closed at once.
-            check(unsafe { libc::close(libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o644)) }.into())?;
+            check(
+                unsafe {
+                    libc::close(libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o644))
+                }
+                .into(),
+            )?;
         }
         ["reuse_descriptor", path, seed, length] => {
             // A watched descriptor's number, closed and given to a pipe: writes to it must not be taken for the file's.
