@@ -52,6 +52,17 @@ pub fn explain(input: &ExplainInput<'_>) -> Explanation {
     }
 }
 
+/// Index of the tier the policy gives to the keys of a range on average, without its admitted keys.
+#[must_use]
+pub fn range_class(policy: &ValidPolicy, range: &RangeInput, range_keys: &[KeyHeat], tier_count: usize) -> usize {
+    class_of(policy, rest_warmth(range, range_keys), tier_count.saturating_sub(1))
+}
+
+fn rest_warmth(range: &RangeInput, range_keys: &[KeyHeat]) -> Warmth {
+    let tracked_reads = range_keys.iter().map(|key| key.reads_per_day).sum();
+    rest_of(range, range_keys.len(), tracked_reads).1
+}
+
 fn measured(input: &ExplainInput<'_>) -> (Warmth, String) {
     if let Some(key) = input.key {
         let warmth = Warmth { reads_per_day: key.reads_per_day, read_ago: key.read_ago };
@@ -60,8 +71,7 @@ fn measured(input: &ExplainInput<'_>) -> (Warmth, String) {
             format!("this key has about {:.0} reads per day, {}", key.reads_per_day, last_read(key.read_ago)),
         );
     }
-    let tracked_reads = input.range_keys.iter().map(|key| key.reads_per_day).sum();
-    let (_, warmth) = rest_of(input.range, input.range_keys.len(), tracked_reads);
+    let warmth = rest_warmth(input.range, input.range_keys);
     let text = format!(
         "this key is not read often enough to be tracked by itself; the keys around it have about {:.2} reads per day each, their range {}",
         warmth.reads_per_day,

@@ -3,6 +3,17 @@
 //!
 //! The way of an access: [`HeatRecorder`] samples it (any thread) -> the engine drains the samples now and then ->
 //! [`HeatTracker::absorb`] -> the sketch admits keys, rates decay with time, ranges split and merge -> `classify` decides.
+//!
+//! - [`HeatRecorder`] (`Sync`): `record_read`, `record_write`, `drain`, `dropped`.
+//! - [`HeatTracker`] (one owner): `absorb`, `key_heat`, `admitted_keys`, `top_keys`, `range_heat`, `ranges`,
+//!   `hottest_ranges`, `note_moved`, `set_stored_bytes`, `set_half_life`, `forget_key`, `memory_bytes`; `export_digest` and
+//!   `merge_digest` for heat that travels with data or to followers; `encode` and `decode` for restarts.
+//! - [`HeatConfig::for_fast_tier`] sizes it: at most 12 bytes for each key of the fastest tier.
+//! - [`Prefetcher`]: `observe` returns a [`PrefetchChoice`]; the engine reports what it fetched with `prefetched`.
+//!
+//! `now` is a duration since any epoch that stays fixed while the tracker lives; `wall` is since the Unix epoch.
+//! Rates are per day. A key can be judged by itself only while it is admitted: the table holds the hottest few per cent of
+//! a large fast tier; the others are judged by their range.
 mod adjacency;
 mod admitted;
 mod codec;

@@ -281,6 +281,6 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(decision.clone(), decide(&tiers, &ranges, &keys));
+        prop_assert_eq!(decision, decide(&tiers, &ranges, &keys));
     }
 }

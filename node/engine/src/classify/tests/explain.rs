@@ -1,5 +1,5 @@
 use super::*;
-use crate::classify::{ExplainInput, Explanation, explain};
+use crate::classify::{ExplainInput, Explanation, explain, range_class};
 
 const ROOMY: [u64; 3] = [100 * MIB, 100 * MIB, 1000 * MIB];
 
@@ -70,4 +70,11 @@ fn every_reason_to_stay_is_told() {
         frozen: false,
     };
     assert_eq!(explain(&input).decision, "stays in hot: the policy is paused");
+}
+
+#[test]
+fn a_ranges_class_leaves_its_hot_keys_out() {
+    let range = range("", "", 0, 300_000.0, Some(minutes(1)));
+    assert_eq!(range_class(&policy(), &range, &[], 3), 1);
+    assert_eq!(range_class(&policy(), &range, &[key("a", 0, 290_000.0, minutes(1)).heat], 3), 2);
 }
