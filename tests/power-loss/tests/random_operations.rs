@@ -269,7 +269,7 @@ fn random_operations_leave_what_the_model_says_is_durable() {
         return run(seed.parse().expect("POWER_LOSS_SEED is a number"));
     }
     let cases: u64 =
-        env::var("POWER_LOSS_CASES").map_or(60, |cases| cases.parse().expect("POWER_LOSS_CASES is a number"));
+        env::var("POWER_LOSS_CASES").map_or(40, |cases| cases.parse().expect("POWER_LOSS_CASES is a number"));
     let first = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     println!("seeds from {first}");
     (first..first + cases).for_each(run);
