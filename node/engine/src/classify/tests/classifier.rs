@@ -230,6 +230,44 @@ fn a_full_fast_tier_swaps_only_for_what_is_hotter_by_the_hysteresis() {
     }
 }
 
+#[test]
+fn a_range_rests_for_the_minimum_residency_after_a_move() {
+    let tiers = tiers(ROOMY, [0, MIB, 0]);
+    for (moved, leaves) in [(minutes(9), false), (minutes(11), true)] {
+        let mut cooled = range("", "", 1, 10.0, Some(hours(60)));
+        cooled.heat.moved_ago = Some(moved);
+        assert_eq!(!decide(&tiers, &[cooled], &[]).moves.is_empty(), leaves, "{moved:?}");
+    }
+}
+
+#[test]
+fn what_is_read_like_the_average_or_hotter_by_chance_is_not_promoted() {
+    let tiers = tiers([4 * MIB, 4 * MIB, 1000 * MIB], [0, 0, 10 * MIB]);
+    // 2500 reads per day for every key: all of it is over the threshold.
+    let mut even = range("", "", 2, 25e6, Some(minutes(1)));
+    even.bytes[2] = 10 * MIB;
+    even.keys = 10_000;
+    let average = key("a", 2, 2500.0, minutes(1));
+    let mut lucky = key("b", 2, 8000.0, minutes(1));
+    lucky.heat.read_error = 2500.0;
+    assert_eq!(decide(&tiers, std::slice::from_ref(&even), &[average, lucky.clone()]).moves, []);
+    lucky.heat.read_error = 100.0;
+    assert_eq!(decide(&tiers, &[even], &[lucky]).moves.len(), 1, "the same rate, but sure");
+}
+
+#[test]
+fn a_few_hot_keys_do_not_push_a_busy_range_out() {
+    let tiers = tiers([2 * MIB, 100 * MIB, 1000 * MIB], [3 * MIB / 2, 0, 100 * MIB]);
+    let mut resident = range("", "m", 0, 2e6, Some(minutes(1)));
+    resident.bytes[0] = 3 * MIB / 2;
+    let mut cold = range("m", "", 2, 900_000.0, Some(minutes(1)));
+    cold.bytes[2] = 100 * MIB;
+    cold.keys = 100_000;
+    let few: Vec<KeyInput> = (0..100).map(|n| key(&format!("n{n:03}"), 2, 9000.0, minutes(1))).collect();
+    let decision = decide(&tiers, &[resident, cold], &few);
+    assert_eq!(demotions(&decision), [], "they bring less than the range would lose");
+}
+
 proptest! {
     #[test]
     fn whatever_the_state_tiers_are_never_overfilled_by_moves(
