@@ -140,3 +140,13 @@ fn a_full_table_makes_room_for_a_new_hot_spot() {
     let new = table.all(later, &decay()).iter().filter(|heat| heat.range.start() >= &key(5000)[..]).count();
     assert!(new >= 16, "{new}");
 }
+
+#[test]
+fn boundaries_from_elsewhere_respect_the_bound_on_key_bytes() {
+    let config = RangeTableConfig { maximum_key_bytes: 110, ..RangeTableConfig::default() };
+    let mut table = RangeTable::new(config, random(11), seconds(0));
+    for number in 0..50 {
+        table.ensure_boundary(&key(number));
+    }
+    assert_eq!(table.range_count(), 11, "ten starts of eleven bytes, and the first range");
+}
