@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments[..] {
         ["write", folder] => write(Path::new(folder), 8),
-        ["write", folder, groups] => groups.parse().map_err(Into::into).and_then(|groups| write(Path::new(folder), groups)),
+        ["write", folder, groups] => {
+            groups.parse().map_err(Into::into).and_then(|groups| write(Path::new(folder), groups))
+        }
         ["verify", folder] => verify(Path::new(folder)),
         _ => Err(USAGE.into()),
     };
@@ -79,9 +81,19 @@ fn say(line: &str) -> Outcome {
 }
 
 fn write(folder: &Path, groups: u64) -> Outcome {
-    let store = LogStore::open(folder, LogOptions { write_buffer_bytes: 1 << 20, reclaim_bytes: 1 << 20, ..LogOptions::default() })?;
+    let store = LogStore::open(
+        folder,
+        LogOptions { write_buffer_bytes: 1 << 20, reclaim_bytes: 1 << 20, ..LogOptions::default() },
+    )?;
     thread::scope(|scope| {
-        let writers: Vec<_> = (0..groups).map(|group| scope.spawn({ let store = &store; move || write_group(store, group) })).collect();
+        let writers: Vec<_> = (0..groups)
+            .map(|group| {
+                scope.spawn({
+                    let store = &store;
+                    move || write_group(store, group)
+                })
+            })
+            .collect();
         for writer in writers {
             writer.join().map_err(|_| "a writer panicked")??;
         }
@@ -139,7 +151,9 @@ fn verify(folder: &Path) -> Outcome {
     // A last line without its end was cut by the kill: it promises nothing.
     while input.read_line(&mut line)? > 0 && line.ends_with('\n') {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let number = |at: usize| fields.get(at).ok_or("a line is too short")?.parse::<u64>().map_err(|_| "a field is not a number");
+        let number = |at: usize| {
+            fields.get(at).ok_or("a line is too short")?.parse::<u64>().map_err(|_| "a field is not a number")
+        };
         let promised = groups.entry(number(1)?).or_default();
         match fields[0] {
             "append" => drop(promised.entries.insert(number(2)?, number(3)?)),
@@ -186,7 +200,8 @@ fn verify_group(store: &LogStore, group: u64, promised: &Promised) -> Outcome {
             return Err(format!("entry {index} of term {term} was acknowledged, {kept:?} is there").into());
         }
     }
-    let vote = store.read_state(group, StateKey::Vote).and_then(|vote| Some(u64::from_be_bytes(vote[..].try_into().ok()?)));
+    let vote =
+        store.read_state(group, StateKey::Vote).and_then(|vote| Some(u64::from_be_bytes(vote[..].try_into().ok()?)));
     if vote.unwrap_or(0) < promised.vote {
         return Err(format!("the vote of term {} was acknowledged, {vote:?} is there", promised.vote).into());
     }

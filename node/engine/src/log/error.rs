@@ -59,7 +59,9 @@ pub enum LogError {
         found: u64,
     },
     /// A record of the store or of a group is damaged.
-    #[error("the record of {record} in the log store is corrupt; rebuild the replicas of this store under new replica ids")]
+    #[error(
+        "the record of {record} in the log store is corrupt; rebuild the replicas of this store under new replica ids"
+    )]
     CorruptRecord {
         /// Which record, in words.
         record: String,
@@ -101,7 +103,9 @@ pub enum LogError {
     #[error("failed to read the records of the log store")]
     ReadRecords(#[source] rocksdb::Error),
     /// An append would leave a gap or overwrite.
-    #[error("append to group {group} at index {found} refused: the next index is {expected}; truncate first to overwrite")]
+    #[error(
+        "append to group {group} at index {found} refused: the next index is {expected}; truncate first to overwrite"
+    )]
     NotContiguous {
         /// The group.
         group: u64,
@@ -127,7 +131,9 @@ pub enum LogError {
         group: u64,
     },
     /// One request is larger than a batch can be.
-    #[error("a request of {bytes} bytes to group {group} refused: at most {limit} are allowed; send fewer entries at once")]
+    #[error(
+        "a request of {bytes} bytes to group {group} refused: at most {limit} are allowed; send fewer entries at once"
+    )]
     TooLarge {
         /// The group.
         group: u64,
@@ -137,7 +143,9 @@ pub enum LogError {
         limit: usize,
     },
     /// The device is down to its reserve; appends are accepted again when there is more space.
-    #[error("append refused: {available} bytes are free on the log's device and {reserve} are kept in reserve; free space or purge")]
+    #[error(
+        "append refused: {available} bytes are free on the log's device and {reserve} are kept in reserve; free space or purge"
+    )]
     OutOfSpace {
         /// Bytes free.
         available: u64,
@@ -148,7 +156,9 @@ pub enum LogError {
     #[error("failed to ask for the free space of the log's device")]
     Space(#[source] Arc<io::Error>),
     /// The store stopped after its first storage failure, which is the source.
-    #[error("the log store stopped after a storage failure and accepts nothing more; repair the device and open it again")]
+    #[error(
+        "the log store stopped after a storage failure and accepts nothing more; repair the device and open it again"
+    )]
     Failed(#[source] Arc<StorageFailure>),
     /// The store is closed.
     #[error("the log store is closed")]

@@ -99,7 +99,11 @@ impl GroupState {
     }
 
     /// Decides an append: the entries must follow each other and the last one. An empty log that was never purged takes any start.
-    pub(super) fn append(&mut self, group: u64, entries: Vec<(u64, Bytes)>) -> Result<Option<(u64, Vec<Bytes>)>, LogError> {
+    pub(super) fn append(
+        &mut self,
+        group: u64,
+        entries: Vec<(u64, Bytes)>,
+    ) -> Result<Option<(u64, Vec<Bytes>)>, LogError> {
         let Some(&(start, _)) = entries.first() else { return Ok(None) };
         let free_start = self.purged.is_none() && self.is_empty();
         let mut next = if free_start { start } else { self.next };
@@ -167,16 +171,16 @@ mod tests {
     fn an_append_with_a_gap_is_refused_and_changes_nothing() {
         let mut group = group();
         group.append(1, entries(5..8)).unwrap();
-        assert!(matches!(
-            group.append(1, entries(9..10)),
-            Err(LogError::NotContiguous { expected: 8, found: 9, .. })
-        ));
+        assert!(matches!(group.append(1, entries(9..10)), Err(LogError::NotContiguous { expected: 8, found: 9, .. })));
         let mut torn = entries(8..12);
         torn.remove(2);
         assert!(matches!(group.append(1, torn), Err(LogError::NotContiguous { expected: 10, found: 11, .. })));
         assert!(matches!(group.append(1, entries(7..8)), Err(LogError::NotContiguous { .. })), "overwriting");
         assert_eq!(group.bounds(), Some((5, 7)));
-        assert!(matches!(group.append(1, vec![(8, Bytes::new()), (u64::MAX, Bytes::new())]), Err(LogError::NotContiguous { .. })));
+        assert!(matches!(
+            group.append(1, vec![(8, Bytes::new()), (u64::MAX, Bytes::new())]),
+            Err(LogError::NotContiguous { .. })
+        ));
     }
 
     #[test]
@@ -201,7 +205,11 @@ mod tests {
         group.append(1, entries(5..8)).unwrap();
         assert_eq!(group.purge(1, 3, Bytes::new()).unwrap(), None);
         assert_eq!(group.purged(), None);
-        assert_eq!(group.purge(1, 4, Bytes::new()).unwrap(), Some(None), "right before the first entry: only remembered");
+        assert_eq!(
+            group.purge(1, 4, Bytes::new()).unwrap(),
+            Some(None),
+            "right before the first entry: only remembered"
+        );
         assert_eq!((group.bounds(), group.purged().unwrap().index), (Some((5, 7)), 4));
     }
 

@@ -25,7 +25,8 @@ pub struct LogOptions {
     pub linger: Duration,
     /// Memory for the recent entries of all groups.
     pub tail_bytes: usize,
-    /// Size of RocksDB's write buffer; twice as much may be in the write-ahead log on disk.
+    /// Size of RocksDB's write buffer. Twice as much may be in the write-ahead log on disk; four times while the device cannot
+    /// keep up with flushing, then writes wait.
     pub write_buffer_bytes: usize,
     /// RocksDB's block cache, for followers that read behind the tail.
     pub block_cache_bytes: usize,

@@ -61,7 +61,10 @@ impl Garbage {
         let ranges: Vec<KeyRange> = self
             .dead
             .iter()
-            .map(|(&(group, incarnation), end)| KeyRange { from: entry_key(group, incarnation, 0).to_vec(), end: end.clone() })
+            .map(|(&(group, incarnation), end)| KeyRange {
+                from: entry_key(group, incarnation, 0).to_vec(),
+                end: end.clone(),
+            })
             .collect();
         match self.reclaimer.try_send(ranges) {
             Ok(()) => {

@@ -45,8 +45,11 @@ pub(super) fn recover(database: &DB) -> Result<Recovered, LogError> {
         groups.insert(id, Arc::new(Group::recovered(id, record, states, entries)));
     }
     let alive: BTreeSet<(u64, u64)> = groups.values().map(|group| (group.id, group.incarnation)).collect();
-    let mut dead = dead_ranges(database, STATE_RECORDS, &alive, |group, incarnation| state_key(group, incarnation, 0).to_vec())?;
-    dead.extend(dead_ranges(database, ENTRIES, &alive, |group, incarnation| entry_key(group, incarnation, 0).to_vec())?);
+    let mut dead =
+        dead_ranges(database, STATE_RECORDS, &alive, |group, incarnation| state_key(group, incarnation, 0).to_vec())?;
+    dead.extend(dead_ranges(database, ENTRIES, &alive, |group, incarnation| {
+        entry_key(group, incarnation, 0).to_vec()
+    })?);
     Ok(Recovered { groups, next_incarnation, dead })
 }
 
@@ -81,7 +84,8 @@ fn states(database: &DB, group: u64, incarnation: u64) -> Result<BTreeMap<StateK
     iterator.seek_to_first();
     while let Some((key, value)) = iterator.item() {
         let name = || format!("a state of group {group}");
-        let state = key.last().copied().and_then(StateKey::from_byte).ok_or_else(|| corrupt(name(), FormatError::Unknown))?;
+        let state =
+            key.last().copied().and_then(StateKey::from_byte).ok_or_else(|| corrupt(name(), FormatError::Unknown))?;
         let payload = unseal(key, value).map_err(|source| corrupt(name(), source))?;
         states.insert(state, Bytes::copy_from_slice(payload));
         iterator.next();
@@ -94,8 +98,7 @@ fn states(database: &DB, group: u64, incarnation: u64) -> Result<BTreeMap<StateK
 fn bounds(database: &DB, group: u64, record: &GroupRecord) -> Result<Option<(u64, u64)>, LogError> {
     let start = record.purged.as_ref().map_or(0, |purged| purged.index + 1);
     let incarnation = record.incarnation;
-    let mut iterator =
-        iterate(database, &entry_key(group, incarnation, start), &entry_key(group, incarnation + 1, 0));
+    let mut iterator = iterate(database, &entry_key(group, incarnation, start), &entry_key(group, incarnation + 1, 0));
     iterator.seek_to_first();
     let first = iterator.key().and_then(parse_index);
     iterator.status().map_err(|source| LogError::Read { group, index: start, source })?;

@@ -289,7 +289,8 @@ impl LogStore {
             return Err(LogError::Failed(failure));
         }
         let database = self.database.load_full().ok_or(LogError::Closed)?;
-        self.group(group).map_or_else(|| Ok(Vec::new()), |group| reader::read(&database.handle, &group, range, max_bytes))
+        self.group(group)
+            .map_or_else(|| Ok(Vec::new()), |group| reader::read(&database.handle, &group, range, max_bytes))
     }
 
     /// The first index, `None` where there are no entries. Like everything that is answered at once, it counts what was
@@ -328,9 +329,11 @@ impl LogStore {
     pub fn stats(&self) -> LogStats {
         let (groups, entries) = {
             let groups = self.shared.groups.read();
-            groups.values().map(|group| group.state.lock()).filter(|state| state.recorded).fold((0, 0), |(groups, entries), state| {
-                (groups + 1, entries + state.len())
-            })
+            groups
+                .values()
+                .map(|group| group.state.lock())
+                .filter(|state| state.recorded)
+                .fold((0, 0), |(groups, entries), state| (groups + 1, entries + state.len()))
         };
         let (queued_requests, queued_bytes) = self.shared.queue.waiting();
         let database = self.database.load_full();

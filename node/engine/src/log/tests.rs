@@ -23,7 +23,8 @@ fn open(folder: &Path) -> LogStore {
 }
 
 fn open_with(folder: &Path, fault: &Arc<Device>) -> LogStore {
-    LogStore::open(folder, LogOptions { fault: Some(Arc::clone(fault) as Arc<dyn Fault>), ..LogOptions::default() }).unwrap()
+    LogStore::open(folder, LogOptions { fault: Some(Arc::clone(fault) as Arc<dyn Fault>), ..LogOptions::default() })
+        .unwrap()
 }
 
 fn payload(group: u64, index: u64) -> Bytes {
@@ -166,9 +167,8 @@ fn a_read_stops_at_the_byte_limit_but_always_gets_on_by_one_entry() {
     };
     let store = open(folder.path());
     write(&store);
-    let lengths = |store: &LogStore| {
-        [0, 99, 100, 250, 300, 10_000].map(|limit| store.read(1, 2..100, limit).unwrap().len())
-    };
+    let lengths =
+        |store: &LogStore| [0, 99, 100, 250, 300, 10_000].map(|limit| store.read(1, 2..100, limit).unwrap().len());
     assert_eq!(lengths(&store), [1, 1, 1, 2, 3, 9], "from the tail");
     drop(store);
     let store = open(folder.path());
@@ -221,7 +221,10 @@ fn refused_requests_say_what_is_allowed() {
     let store = open(folder.path());
     append(&store, 1, 1..4).unwrap();
     let gap = append(&store, 1, 9..10).unwrap_err();
-    assert_eq!(gap.to_string(), "append to group 1 at index 9 refused: the next index is 4; truncate first to overwrite");
+    assert_eq!(
+        gap.to_string(),
+        "append to group 1 at index 9 refused: the next index is 4; truncate first to overwrite"
+    );
     ask(|done| store.purge_to(1, 2, Bytes::new(), done)).unwrap();
     let purged = ask(|done| store.truncate_from(1, 2, done)).unwrap_err();
     assert!(matches!(purged, LogError::TruncatesPurged { group: 1, index: 2, purged: 2 }));

@@ -117,7 +117,8 @@ fn what_is_accepted_is_readable_at_once_and_a_request_is_never_split_over_two_ba
     let folder = tempfile::tempdir().unwrap();
     let device = Device::new();
     let fault = Some(Arc::clone(&device) as Arc<dyn Fault>);
-    let store = LogStore::open(folder.path(), LogOptions { batch_bytes: 1000, tail_bytes: 0, fault, ..LogOptions::default() });
+    let store =
+        LogStore::open(folder.path(), LogOptions { batch_bytes: 1000, tail_bytes: 0, fault, ..LogOptions::default() });
     let store = store.unwrap();
     device.set(|device| device.held = true);
     let (done, answer) = Completion::channel();
@@ -160,7 +161,10 @@ fn the_first_storage_failure_stops_the_store_and_what_was_acknowledged_is_there_
     device.set(|device| device.breaks_at = None);
     let written = device.batches().len();
     assert_eq!(reason(append(&store, 3, 1..2).unwrap_err()), "the device broke");
-    assert_eq!(reason(ask(|done| store.save_state(1, StateKey::Vote, Bytes::new(), done)).unwrap_err()), "the device broke");
+    assert_eq!(
+        reason(ask(|done| store.save_state(1, StateKey::Vote, Bytes::new(), done)).unwrap_err()),
+        "the device broke"
+    );
     assert_eq!(reason(ask(|done| store.truncate_from(1, 5, done)).unwrap_err()), "the device broke");
     assert_eq!(reason(ask(|done| store.purge_to(1, 5, Bytes::new(), done)).unwrap_err()), "the device broke");
     assert_eq!(reason(ask(|done| store.remove_group(1, done)).unwrap_err()), "the device broke");
@@ -231,10 +235,14 @@ fn a_store_whose_last_handle_is_dropped_inside_a_completion_closes() {
     device.set(|device| device.held = true);
     let last = Arc::clone(&store);
     let (done, answer) = Completion::channel();
-    store.append(1, entries(1, 1..2), Completion::new(move |outcome| {
-        drop(last);
-        done.complete(outcome);
-    }));
+    store.append(
+        1,
+        entries(1, 1..2),
+        Completion::new(move |outcome| {
+            drop(last);
+            done.complete(outcome);
+        }),
+    );
     drop(store);
     device.set(|device| device.held = false);
     answer.wait().unwrap();

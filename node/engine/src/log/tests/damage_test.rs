@@ -48,7 +48,10 @@ fn a_damaged_entry_is_named_and_the_entries_before_it_and_other_groups_are_serve
     drop(database);
     let store = open(folder.path());
     let damage = store.read(1, 6..51, usize::MAX).unwrap_err();
-    assert!(matches!(damage, LogError::CorruptEntry { group: 1, index: 30, source: FormatError::Checksum { .. } }), "{damage:?}");
+    assert!(
+        matches!(damage, LogError::CorruptEntry { group: 1, index: 30, source: FormatError::Checksum { .. } }),
+        "{damage:?}"
+    );
     assert!(damage.to_string().starts_with("log entry 30 of group 1 is corrupt"));
     assert_eq!(store.read(1, 6..30, usize::MAX).unwrap(), entries(1, 6..30));
     assert_eq!(store.read(2, 0..100, usize::MAX).unwrap(), entries(2, 1..51));
@@ -61,7 +64,10 @@ fn an_entry_in_the_wrong_place_is_corrupt_even_if_its_bytes_are_whole() {
     let other = database.get(entry_key(2, 2, 30)).unwrap().unwrap();
     database.put(entry_key(1, 1, 30), other).unwrap();
     drop(database);
-    assert!(matches!(open(folder.path()).read(1, 30..31, 100), Err(LogError::CorruptEntry { group: 1, index: 30, .. })));
+    assert!(matches!(
+        open(folder.path()).read(1, 30..31, 100),
+        Err(LogError::CorruptEntry { group: 1, index: 30, .. })
+    ));
 }
 
 #[test]
@@ -90,7 +96,10 @@ fn damaged_records_keep_the_store_closed_and_are_named() {
         let folder = written();
         raw(folder.path()).put(key, value).unwrap();
         let refused = LogStore::open(folder.path(), LogOptions::default());
-        assert!(matches!(&refused, Err(LogError::CorruptRecord { record, .. }) if record == name), "{name}: {refused:?}");
+        assert!(
+            matches!(&refused, Err(LogError::CorruptRecord { record, .. }) if record == name),
+            "{name}: {refused:?}"
+        );
     }
 }
 
@@ -111,7 +120,10 @@ fn a_rotten_byte_in_a_table_file_is_told_with_the_group_and_where_reading_stoppe
     let reopened = LogStore::open(folder.path(), LogOptions::default());
     let told = matches!(outcome, Err(LogError::Read { group: 1, .. } | LogError::CorruptEntry { group: 1, .. }));
     // What recovery had read before is in the block cache: then it is the next opening that tells.
-    assert!(told || matches!(reopened, Err(LogError::ReadRecords(_) | LogError::Read { .. })), "{outcome:?} {reopened:?}");
+    assert!(
+        told || matches!(reopened, Err(LogError::ReadRecords(_) | LogError::Read { .. })),
+        "{outcome:?} {reopened:?}"
+    );
 }
 
 #[test]

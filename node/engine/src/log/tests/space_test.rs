@@ -62,7 +62,7 @@ fn purged_entries_leave_the_disk_and_the_write_ahead_log_stays_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let options =
         LogOptions { write_buffer_bytes: 256 * KIB, reclaim_bytes: 512 * KIB, tail_bytes: 0, ..LogOptions::default() };
-    let limit = 2 * options.write_buffer_bytes as u64;
+    let buffer = options.write_buffer_bytes as u64;
     let store = LogStore::open(folder.path(), options).unwrap();
     let mut largest = 0;
     let mut tables = 0;
@@ -78,8 +78,8 @@ fn purged_entries_leave_the_disk_and_the_write_ahead_log_stays_bounded() {
         largest = largest.max(store.stats().wal_bytes);
     }
     assert!(tables > 100 * KIB as u64, "nothing reached a table file, so nothing is shown: {tables}");
-    // A file is let go only when the flush of its buffer has ended: two more may be under way.
-    assert!(largest <= 3 * limit, "{largest} bytes of write-ahead log, the limit is {limit}");
+    // At most four buffers exist, then writes wait; their files may live on for a moment after the flush.
+    assert!(largest <= 8 * buffer, "{largest} bytes of write-ahead log with buffers of {buffer}, 8 MiB were written");
     let left = store.stats().entries;
     assert!(left < 40, "{left}");
     ask(|done| store.append(1, large(8193..8700), done)).unwrap();
