@@ -104,7 +104,7 @@ fn write(folder: &Path, groups: u64) -> Outcome {
 /// Appends three entries at a time; each 7th round cuts five off and writes a new term, each 11th purges, each 5th votes.
 fn write_group(store: &LogStore, group: u64) -> Outcome {
     let last = store.last_index(group);
-    let mut next = last.or(store.purged(group).map(|purged| purged.index)).map_or(1, |index| index + 1);
+    let mut next = last.or_else(|| store.purged(group).map(|purged| purged.index)).map_or(1, |index| index + 1);
     let vote = store.read_state(group, StateKey::Vote);
     let mut term = vote.as_deref().and_then(|vote| Some(u64::from_be_bytes(vote.try_into().ok()?))).unwrap_or(0) + 1;
     for round in 1_u64.. {

@@ -4,13 +4,15 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::error::LogError;
 
+type Callback = Box<dyn FnOnce(Result<(), LogError>) + Send>;
+
 /// What is called when a request is durable or has failed.
 ///
 /// Called exactly once: by the writer thread in the order of the requests, or, when a request is refused before it is
 /// queued, by the thread that made it. It must be short and must not wait for the log store, since every group waits meanwhile.
 pub struct Completion {
     // `None` after the call.
-    callback: Option<Box<dyn FnOnce(Result<(), LogError>) + Send>>,
+    callback: Option<Callback>,
 }
 
 impl Completion {

@@ -37,7 +37,7 @@ enum Step {
 impl ModelGroup {
     fn next(&self) -> Option<u64> {
         let last = self.entries.last_key_value().map(|(&index, _)| index);
-        last.or(self.purged.as_ref().map(|purged| purged.0)).map(|index| index + 1)
+        last.or_else(|| self.purged.as_ref().map(|purged| purged.0)).map(|index| index + 1)
     }
 }
 
