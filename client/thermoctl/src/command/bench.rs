@@ -1,0 +1,203 @@
+//! `bench`: loads records, runs a built-in workload and prints throughput and latencies.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::{Ended, progress};
+use crate::{
+    CommandError, ExitCode,
+    args::BenchArguments,
+    context::Context,
+    output::{count, rate},
+    transfer::{BatchSink, StoreSink},
+    workload::{KeySource, Live, NumberedKeys, Pace, Plan, Report, Stop, StoreTarget, run as run_load},
+};
+
+/// Records of a batch while loading.
+const LOAD_BATCH: u64 = 500;
+/// Batches in flight while loading.
+const LOAD_CONCURRENCY: usize = 8;
+/// How long a batch is tried while loading.
+const LOAD_PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BenchView {
+    workload: String,
+    distribution: String,
+    records: u64,
+    value_bytes: u64,
+    workers: u64,
+    /// Operations a second that were asked for; absent of a closed loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<f64>,
+    #[serde(flatten)]
+    report: Report,
+}
+
+pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended {
+    if arguments.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
+        return Err(CommandError::Usage("--rate must be greater than 0".to_owned()));
+    }
+    let client = context.connect_for_load().await?;
+    let keys = match &arguments.prefix {
+        Some(prefix) => NumberedKeys::under(prefix.clone()),
+        None => NumberedKeys::spread("bench/", &client.ranges()),
+    };
+    let keys: Arc<dyn KeySource> = Arc::new(keys);
+    let value_bytes = usize::try_from(arguments.value_size)
+        .ok()
+        .filter(|bytes| *bytes <= thermocline_proto::MAX_VALUE_BYTES)
+        .ok_or_else(|| CommandError::Usage("--value-size must be at most 8Mi".to_owned()))?;
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    let target = Arc::new(StoreTarget::new(client.clone(), Arc::clone(&keys), value_bytes));
+    if !arguments.skip_load {
+        let sink = StoreSink::new(client, LOAD_PATIENCE);
+        load(context, &sink, &target, keys.as_ref(), arguments.records, seed).await?;
+    }
+    let plan = plan(arguments, seed);
+    let live = Arc::new(Live::default());
+    let display = tokio::spawn(show(Arc::clone(&live), run_bar(context, arguments)));
+    let stopper = tokio::spawn({
+        let live = Arc::clone(&live);
+        async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                live.cancel();
+            }
+        }
+    });
+    let report = run_load(target, &plan, live).await;
+    display.abort();
+    stopper.abort();
+    let failed = report.operations == 0 && report.errors > 0;
+    let view = BenchView {
+        workload: format!("{:?}", arguments.workload),
+        distribution: plan.distribution.to_string(),
+        records: arguments.records,
+        value_bytes: arguments.value_size,
+        workers: arguments.workers,
+        rate: arguments.rate,
+        report,
+    };
+    context.printer.print(&view, |view| text(context, view))?;
+    Ok(if failed { ExitCode::Failed } else { ExitCode::Success })
+}
+
+fn plan(arguments: &BenchArguments, seed: u64) -> Plan {
+    Plan {
+        mix: arguments.workload.mix(),
+        distribution: arguments.workload.distribution(),
+        records: arguments.records,
+        max_scan: arguments.max_scan,
+        workers: arguments.workers,
+        pace: arguments
+            .rate
+            .map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
+        stop: arguments
+            .operations
+            .map_or(Stop::After(arguments.duration), Stop::Operations),
+        seed,
+    }
+}
+
+async fn load(
+    context: &Context,
+    sink: &StoreSink,
+    target: &StoreTarget,
+    keys: &dyn KeySource,
+    records: u64,
+    seed: u64,
+) -> Result<(), CommandError> {
+    let bar = progress::bar(&context.printer, Some(records), false);
+    bar.set_message("loading");
+    let start = Instant::now();
+    let batches = (0..records).step_by(LOAD_BATCH as usize).map(|first| {
+        let bar = &bar;
+        async move {
+            let numbers = first..records.min(first + LOAD_BATCH);
+            let loaded = numbers.end - numbers.start;
+            let batch = numbers
+                .map(|number| (keys.key(number), target.value(seed ^ number)))
+                .collect();
+            let written = sink.write(batch).await;
+            bar.inc(loaded);
+            written
+        }
+    });
+    let mut running = stream::iter(batches).buffer_unordered(LOAD_CONCURRENCY);
+    while let Some(written) = running.next().await {
+        written?;
+    }
+    bar.finish_and_clear();
+    let seconds = start.elapsed().as_secs_f64().max(1e-6);
+    context.printer.remark(&format!(
+        "loaded {} records in {seconds:.1} s ({})",
+        count(records),
+        rate(records as f64 / seconds)
+    ));
+    Ok(())
+}
+
+fn run_bar(context: &Context, arguments: &BenchArguments) -> ProgressBar {
+    progress::bar(&context.printer, arguments.operations, false)
+}
+
+async fn show(live: Arc<Live>, bar: ProgressBar) {
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tick.tick().await;
+        bar.set_position(live.answered());
+        bar.set_message(format!("{} failed", count(live.failed())));
+    }
+}
+
+fn text(context: &Context, view: &BenchView) -> String {
+    let report = &view.report;
+    let rows = report.kinds.iter().map(|kind| {
+        vec![
+            kind.operation.name().to_owned(),
+            count(kind.operations),
+            count(kind.errors),
+            count(kind.not_found),
+            micros(kind.mean_micros),
+            micros(kind.p50_micros as f64),
+            micros(kind.p95_micros as f64),
+            micros(kind.p99_micros as f64),
+            micros(kind.p999_micros as f64),
+            micros(kind.max_micros as f64),
+        ]
+    });
+    let table = context.printer.table(
+        &["OPERATION", "DONE", "FAILED", "NOT FOUND", "MEAN", "P50", "P95", "P99", "P99.9", "MAX"],
+        rows.collect(),
+    );
+    let pace = view
+        .rate
+        .map_or_else(|| "closed loop".to_owned(), |asked| format!("open loop at {}", rate(asked)));
+    let failure = report
+        .first_error
+        .as_ref()
+        .map_or_else(String::new, |error| format!("first failure: {error}\n"));
+    format!(
+        "{} records of {} B, {}, {} workers, {pace}\n{} operations in {:.1} s: {}, {} failed, seed {}\n{failure}\n{table}",
+        count(view.records),
+        view.value_bytes,
+        view.distribution,
+        view.workers,
+        count(report.operations),
+        report.elapsed_seconds,
+        rate(report.operations_per_second),
+        count(report.errors),
+        report.seed,
+    )
+}
+
+fn micros(micros: f64) -> String {
+    crate::output::nanos((micros * 1000.0) as u64)
+}

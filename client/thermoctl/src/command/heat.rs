@@ -1,0 +1,229 @@
+//! `heat`: the hottest keys and ranges over all nodes.
+
+use futures::future::try_join_all;
+use serde::Serialize;
+use thermocline_client::DisplayKey;
+use thermocline_proto::v1::{HeatRequest, KeyHeat, RangeHeat};
+
+use super::Ended;
+use crate::{
+    ExitCode,
+    args::HeatArguments,
+    context::Context,
+    output::{TextOrBase64, bytes},
+};
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HeatView {
+    keys: Vec<KeyView>,
+    ranges: Vec<RangeView>,
+    tracked_bytes: u64,
+}
+
+/// Heat of a key.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeyView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    #[serde(skip)]
+    shown: String,
+    pub(super) reads_per_day: f64,
+    pub(super) writes_per_day: f64,
+    pub(super) last_read_millis_ago: u64,
+    pub(super) tier: String,
+    pub(super) node: String,
+}
+
+/// Heat of a range.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RangeView {
+    start: TextField,
+    end: TextField,
+    #[serde(skip)]
+    shown: String,
+    pub(super) reads_per_day: f64,
+    pub(super) writes_per_day: f64,
+    last_read_millis_ago: u64,
+    pub(super) pattern: String,
+    pub(super) class: String,
+    bytes: Vec<TierBytesView>,
+    node: String,
+}
+
+/// A bound: text, or an object with base64.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum TextField {
+    Text(String),
+    #[serde(rename_all = "camelCase")]
+    Base64 { base64: String },
+}
+
+impl TextField {
+    fn of(bytes: &[u8]) -> Self {
+        match TextOrBase64::of(bytes) {
+            TextOrBase64::Text(text) => Self::Text(text),
+            TextOrBase64::Base64(base64) => Self::Base64 { base64 },
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct TierBytesView {
+    tier: String,
+    bytes: u64,
+}
+
+impl KeyView {
+    pub(super) fn of(heat: KeyHeat, node: &str) -> Self {
+        let (key, key_base64) = TextOrBase64::of(&heat.key).fields();
+        Self {
+            key,
+            key_base64,
+            shown: DisplayKey(&heat.key).to_string(),
+            reads_per_day: heat.reads_per_day,
+            writes_per_day: heat.writes_per_day,
+            last_read_millis_ago: heat.last_read_ms_ago,
+            tier: heat.tier,
+            node: node.to_owned(),
+        }
+    }
+}
+
+impl RangeView {
+    pub(super) fn of(heat: RangeHeat, node: &str) -> Self {
+        let end = if heat.end.is_empty() {
+            "...".to_owned()
+        } else {
+            DisplayKey(&heat.end).to_string()
+        };
+        Self {
+            shown: format!("{} to {end}", DisplayKey(&heat.start)),
+            start: TextField::of(&heat.start),
+            end: TextField::of(&heat.end),
+            reads_per_day: heat.reads_per_day,
+            writes_per_day: heat.writes_per_day,
+            last_read_millis_ago: heat.last_read_ms_ago,
+            pattern: heat.pattern,
+            class: heat.class,
+            bytes: heat
+                .bytes
+                .into_iter()
+                .map(|bytes| TierBytesView { tier: bytes.tier, bytes: bytes.bytes })
+                .collect(),
+            node: node.to_owned(),
+        }
+    }
+
+    /// The range as a person reads it.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+pub(super) async fn run(context: &Context, arguments: &HeatArguments) -> Ended {
+    let client = context.connect().await?;
+    let request = HeatRequest {
+        top_keys: arguments.keys,
+        ranges: arguments.ranges,
+    };
+    let answers = try_join_all((0..client.nodes().len()).map(|node| {
+        context.admin(&client, node, "heat", move |mut admin| async move { admin.heat(request).await })
+    }))
+    .await?;
+    let mut view = HeatView {
+        keys: Vec::new(),
+        ranges: Vec::new(),
+        tracked_bytes: 0,
+    };
+    for (node, heat) in client.nodes().iter().zip(answers) {
+        view.tracked_bytes += heat.tracked_bytes;
+        view.keys.extend(heat.keys.into_iter().map(|key| KeyView::of(key, &node.name)));
+        view.ranges.extend(heat.ranges.into_iter().map(|range| RangeView::of(range, &node.name)));
+    }
+    view.keys.sort_by(|left, right| right.reads_per_day.total_cmp(&left.reads_per_day));
+    view.keys.truncate(arguments.keys as usize);
+    view.ranges.sort_by(|left, right| right.reads_per_day.total_cmp(&left.reads_per_day));
+    view.ranges.truncate(arguments.ranges as usize);
+    context.printer.print(&view, |view| tables(context, view))?;
+    Ok(ExitCode::Success)
+}
+
+fn tables(context: &Context, view: &HeatView) -> String {
+    let keys = view.keys.iter().map(|key| {
+        vec![
+            key.shown.clone(),
+            format!("{:.0}", key.reads_per_day),
+            format!("{:.0}", key.writes_per_day),
+            ago(key.last_read_millis_ago),
+            key.tier.clone(),
+            key.node.clone(),
+        ]
+    });
+    let ranges = view.ranges.iter().map(|range| {
+        let held: Vec<String> = range
+            .bytes
+            .iter()
+            .map(|held| format!("{} {}", held.tier, bytes(held.bytes)))
+            .collect();
+        vec![
+            range.shown.clone(),
+            format!("{:.0}", range.reads_per_day),
+            format!("{:.0}", range.writes_per_day),
+            range.pattern.clone(),
+            range.class.clone(),
+            held.join(", "),
+            range.node.clone(),
+        ]
+    });
+    let key_table = context.printer.table(
+        &["KEY", "READS/DAY", "WRITES/DAY", "LAST READ", "TIER", "NODE"],
+        keys.collect(),
+    );
+    let range_table = context.printer.table(
+        &["RANGE", "READS/DAY", "WRITES/DAY", "PATTERN", "CLASS", "HELD", "NODE"],
+        ranges.collect(),
+    );
+    format!("{key_table}\n{range_table}")
+}
+
+/// A time span since, coarsely.
+pub(super) fn ago(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..60 => format!("{seconds}s ago"),
+        60..3600 => format!("{}m ago", seconds / 60),
+        3600..86_400 => format!("{}h ago", seconds / 3600),
+        _ => format!("{}d ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_span_is_shown_in_its_largest_unit() {
+        assert_eq!(ago(59_999), "59s ago");
+        assert_eq!(ago(60_000), "1m ago");
+        assert_eq!(ago(7_200_000), "2h ago");
+        assert_eq!(ago(200_000_000), "2d ago");
+    }
+
+    #[test]
+    fn a_range_of_bytes_is_shown_and_encoded() {
+        let view = RangeView::of(
+            RangeHeat { start: vec![0xff].into(), ..RangeHeat::default() },
+            "n",
+        );
+        assert_eq!(view.shown(), "b\"\\xff\" to ...");
+        let json = serde_json::to_value(&view).unwrap_or_default();
+        assert_eq!(json["start"]["base64"], "/w==");
+        assert_eq!(json["end"], "");
+    }
+}

@@ -1,0 +1,243 @@
+//! Why a command failed, which exit code that is, and how a person reads it.
+
+use std::{error::Error as StdError, fmt::Write as _, io, path::PathBuf};
+
+use thermocline_client::{EndpointsError, Error as ClientError, ErrorKind};
+
+use crate::{ExitCode, transfer::TransferError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The command line does not fit together; the text says what is allowed.
+    #[error("{0}")]
+    Usage(String),
+    /// No cluster was named and none was found.
+    #[error(
+        "no cluster is found: {looked_at} does not exist; start one with `thermoctl local up -f DIR`, or name one with --home DIR or --endpoints host:kvport:adminport"
+    )]
+    NoCluster {
+        /// Where it was looked for.
+        looked_at: String,
+    },
+    /// The endpoints cannot be used.
+    #[error("the nodes of the cluster are not known")]
+    Endpoints(#[from] EndpointsError),
+    /// A data call failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A control call failed.
+    #[error("{operation} at node {node} failed: {}", status_text(source))]
+    Admin {
+        /// The call.
+        operation: &'static str,
+        /// The node.
+        node: String,
+        /// Its answer.
+        source: Box<tonic::Status>,
+    },
+    /// A control call was not answered.
+    #[error("{operation} at node {node} was not answered within {timeout:?}; see whether it runs, or allow more with --timeout")]
+    AdminDeadline {
+        /// The call.
+        operation: &'static str,
+        /// The node.
+        node: String,
+        /// The time it had.
+        timeout: std::time::Duration,
+    },
+    /// A key or object that does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// A move that did not complete.
+    #[error("{0}")]
+    Move(String),
+    /// A file that cannot be read.
+    #[error("reading {path:?} failed")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something that cannot be written.
+    #[error("writing {what} failed")]
+    Write {
+        /// A path, or the output.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A manifest that is not understood.
+    #[error("{what} is not understood: {detail}")]
+    Manifest {
+        /// Which file or object.
+        what: String,
+        /// What is wrong and what is allowed.
+        detail: String,
+    },
+    /// An answer that cannot be shown.
+    #[error("encoding the answer failed")]
+    Encode(#[source] Box<dyn StdError + Send + Sync>),
+    /// An import or export that stopped.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// The local fleet refused or failed.
+    #[error("{attempted} failed: {detail}")]
+    Fleet {
+        /// What was asked of it.
+        attempted: String,
+        /// Why, and what is allowed.
+        detail: String,
+        /// What kind of failure it was.
+        code: ExitCode,
+    },
+}
+
+fn status_text(status: &tonic::Status) -> String {
+    if status.message().is_empty() {
+        status.code().description().to_owned()
+    } else {
+        status.message().to_owned()
+    }
+}
+
+impl CommandError {
+    /// Where writing to the output failed.
+    pub(crate) fn output(source: io::Error) -> Self {
+        Self::Write {
+            what: "the output".to_owned(),
+            source,
+        }
+    }
+
+    /// The exit code of this failure.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) | Self::NoCluster { .. } | Self::Endpoints(_) | Self::Manifest { .. } => {
+                ExitCode::Usage
+            }
+            Self::Client(error) => client_code(error),
+            Self::Admin { source, .. } => admin_code(source.code()),
+            Self::AdminDeadline { .. } => ExitCode::Unavailable,
+            Self::NotFound(_) => ExitCode::NotFound,
+            Self::Move(_) | Self::Read { .. } | Self::Encode(_) => ExitCode::Failed,
+            // A reader that has seen enough (`thermoctl scan | head`) is no failure.
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                ExitCode::Success
+            }
+            Self::Write { .. } => ExitCode::Failed,
+            Self::Transfer(error) => error.exit_code(),
+            Self::Fleet { code, .. } => *code,
+        }
+    }
+
+    /// What a person reads: the failure, then each cause on a line of its own. Empty where nothing needs to be said.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = String::new();
+        if self.exit_code() == ExitCode::Success {
+            return text;
+        }
+        let mut last = self.to_string();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "error: {last}");
+        let mut source = self.source();
+        while let Some(cause) = source {
+            let shown = cause.to_string();
+            // A transparent error repeats its source's text, and so does a status whose message is already shown.
+            if !last.contains(&shown) {
+                let _ = writeln!(text, "  because: {shown}");
+                last = shown;
+            }
+            source = cause.source();
+        }
+        text
+    }
+}
+
+const fn admin_code(code: tonic::Code) -> ExitCode {
+    match code {
+        tonic::Code::InvalidArgument => ExitCode::Usage,
+        tonic::Code::NotFound => ExitCode::NotFound,
+        tonic::Code::Unavailable
+        | tonic::Code::DeadlineExceeded
+        | tonic::Code::Cancelled
+        | tonic::Code::ResourceExhausted => ExitCode::Unavailable,
+        _ => ExitCode::Failed,
+    }
+}
+
+pub(crate) fn client_code(error: &ClientError) -> ExitCode {
+    match error.kind() {
+        ErrorKind::InvalidInput => ExitCode::Usage,
+        ErrorKind::ConditionFailed => ExitCode::ConditionFailed,
+        ErrorKind::Unavailable => ExitCode::Unavailable,
+        ErrorKind::OutcomeUnknown => ExitCode::OutcomeUnknown,
+        ErrorKind::Failed => ExitCode::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_client_failure_has_its_exit_code() {
+        let status = || Box::new(tonic::Status::unavailable("gone"));
+        let cases = [
+            (ClientError::EmptyBatch, ExitCode::Usage),
+            (
+                ClientError::ConditionFailed { index: 0, actual_version: None },
+                ExitCode::ConditionFailed,
+            ),
+            (
+                ClientError::Unavailable { operation: "get", node: "a".into(), attempts: 2, source: status() },
+                ExitCode::Unavailable,
+            ),
+            (
+                ClientError::OutcomeUnknown { operation: "put", node: "a".into(), source: None },
+                ExitCode::OutcomeUnknown,
+            ),
+            (
+                ClientError::Refused {
+                    operation: "get",
+                    node: "a".into(),
+                    source: Box::new(tonic::Status::data_loss("bad block")),
+                },
+                ExitCode::Failed,
+            ),
+            (
+                ClientError::Refused {
+                    operation: "get",
+                    node: "a".into(),
+                    source: Box::new(tonic::Status::invalid_argument("too long")),
+                },
+                ExitCode::Usage,
+            ),
+        ];
+        for (error, code) in cases {
+            let error = CommandError::from(error);
+            assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure_and_not_reported() {
+        let error = CommandError::output(io::ErrorKind::BrokenPipe.into());
+        assert_eq!(error.exit_code(), ExitCode::Success);
+        assert_eq!(error.report(), "");
+    }
+
+    #[test]
+    fn a_report_names_the_causes_once_each() {
+        let error = CommandError::Read {
+            path: "/x".into(),
+            source: io::Error::other("disk on fire"),
+        };
+        assert_eq!(error.report(), "error: reading \"/x\" failed\n  because: disk on fire\n");
+    }
+}

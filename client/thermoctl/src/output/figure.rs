@@ -1,0 +1,118 @@
+//! Figures as people read them, and sizes as people write them.
+
+/// A size in binary units, e.g. `1.5 MiB`.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// A count with thousands separated, e.g. `12,345`.
+#[must_use]
+pub fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A latency, e.g. `850 ns`, `12.3 us`, `4.5 ms`, `2.00 s`.
+#[must_use]
+pub fn nanos(nanos: u64) -> String {
+    let value = nanos as f64;
+    match nanos {
+        0..1_000 => format!("{nanos} ns"),
+        1_000..1_000_000 => format!("{:.1} us", value / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} ms", value / 1e6),
+        _ => format!("{:.2} s", value / 1e9),
+    }
+}
+
+/// A share of 1 in percent, e.g. `12.5 %`.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// A rate, e.g. `950/s`, `12.3K/s`, `1.2M/s`.
+#[must_use]
+pub fn rate(per_second: f64) -> String {
+    if per_second >= 1e6 {
+        format!("{:.1}M/s", per_second / 1e6)
+    } else if per_second >= 1e4 {
+        format!("{:.1}K/s", per_second / 1e3)
+    } else {
+        format!("{per_second:.0}/s")
+    }
+}
+
+/// Reads a size as manifests write it: a number with `Ki`, `Mi`, `Gi`, `Ti` (1024) or `K`, `M`, `G`, `T` (1000) or none.
+///
+/// # Errors
+/// What is allowed.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    const SUFFIXES: [(&str, u64); 9] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("Ti", 1 << 40),
+        ("K", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("T", 1_000_000_000_000),
+        ("", 1),
+    ];
+    SUFFIXES
+        .iter()
+        .find_map(|(suffix, factor)| {
+            let number = text.strip_suffix(suffix)?;
+            number.parse::<u64>().ok()?.checked_mul(*factor)
+        })
+        .ok_or_else(|| {
+            format!("{text:?} is not a size; write a whole number with Ki, Mi, Gi, Ti, K, M, G, T or none, e.g. 64Mi")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_as_people_write_them() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(3 << 30), "3.0 GiB");
+        assert_eq!(count(7), "7");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(nanos(999), "999 ns");
+        assert_eq!(nanos(12_300), "12.3 us");
+        assert_eq!(nanos(2_000_000_000), "2.00 s");
+        assert_eq!(percent(0.125), "12.5 %");
+        assert_eq!(rate(12_345.0), "12.3K/s");
+    }
+
+    #[test]
+    fn sizes_are_read_with_binary_and_decimal_suffixes_and_nothing_else() {
+        assert_eq!(parse_bytes("64Mi"), Ok(64 << 20));
+        assert_eq!(parse_bytes("2K"), Ok(2_000));
+        assert_eq!(parse_bytes("17"), Ok(17));
+        for bad in ["", "Mi", "1.5Gi", "-1", "1 Mi", "99999999999Ti"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What commands print: a table for people, JSON or YAML for programs, colours only where a terminal shows them.
+
+mod encoding;
+mod figure;
+mod printer;
+
+pub use encoding::{TextOrBase64, decode_base64, record_view, RecordView};
+pub use figure::{bytes, count, nanos, parse_bytes, percent, rate};
+pub use printer::{ColorChoice, Format, Printer, table};
