@@ -92,10 +92,7 @@ pub fn set(
         observed_generation,
         last_transition_time: Time(now),
     };
-    let Some(old) = conditions
-        .iter_mut()
-        .find(|condition| condition.type_ == new.type_)
-    else {
+    let Some(old) = conditions.iter_mut().find(|condition| condition.type_ == new.type_) else {
         conditions.push(new);
         return true;
     };
@@ -110,9 +107,7 @@ pub fn set(
 /// The condition of a type, if it was ever judged.
 #[must_use]
 pub fn get(conditions: &[Condition], about: ConditionType) -> Option<&Condition> {
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == about.as_str())
+    conditions.iter().find(|condition| condition.type_ == about.as_str())
 }
 
 /// Whether a condition is True for this generation; a verdict over an older one does not count.
@@ -131,37 +126,16 @@ mod tests {
         Timestamp::from_second(second).unwrap_or_default()
     }
 
-    fn ready(
-        conditions: &mut Vec<Condition>,
-        verdict: bool,
-        message: &str,
-        generation: i64,
-        second: i64,
-    ) -> bool {
-        let reason = if verdict {
-            Reason::AsDeclared
-        } else {
-            Reason::NodesNotReady
-        };
-        set(
-            conditions,
-            ConditionType::Ready,
-            verdict.into(),
-            reason,
-            message,
-            Some(generation),
-            at(second),
-        )
+    fn ready(conditions: &mut Vec<Condition>, verdict: bool, message: &str, generation: i64, second: i64) -> bool {
+        let reason = if verdict { Reason::AsDeclared } else { Reason::NodesNotReady };
+        set(conditions, ConditionType::Ready, verdict.into(), reason, message, Some(generation), at(second))
     }
 
     #[test]
     fn the_time_moves_only_when_the_status_does() {
         let mut conditions = Vec::new();
         assert!(ready(&mut conditions, false, "1 of 3", 1, 10));
-        assert!(
-            !ready(&mut conditions, false, "1 of 3", 1, 20),
-            "the same verdict is no change"
-        );
+        assert!(!ready(&mut conditions, false, "1 of 3", 1, 20), "the same verdict is no change");
         assert!(ready(&mut conditions, false, "2 of 3", 1, 30));
         assert_eq!(conditions[0].last_transition_time, Time(at(10)));
         assert!(ready(&mut conditions, true, "3 of 3", 1, 40));

@@ -10,9 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use crate::v1alpha1::{
-    Migration, MigrationPolicy, StorageCluster, StorageNode, StoragePool, StorageTier,
-};
+use crate::v1alpha1::{Migration, MigrationPolicy, StorageCluster, StorageNode, StoragePool, StorageTier};
 
 /// Most bytes of one definition: a plain `kubectl apply` keeps a copy in an annotation, which is limited to 256 KiB.
 pub const LARGEST: usize = 200 * 1024;
@@ -32,9 +30,7 @@ pub enum GenerateError {
         source: serde_yaml::Error,
     },
     /// A definition is too large to be applied.
-    #[error(
-        "{name} has {bytes} bytes, more than {LARGEST}: shorten descriptions or split the kind"
-    )]
+    #[error("{name} has {bytes} bytes, more than {LARGEST}: shorten descriptions or split the kind")]
     TooLarge {
         /// The definition.
         name: String,
@@ -79,18 +75,10 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
 /// nullable. Formats that Kubernetes does not know (unsigned ones) would only promise a check that nobody makes.
 fn normalise(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
-    if schema
-        .format
-        .as_ref()
-        .is_some_and(|format| format.starts_with("uint"))
-    {
+    if schema.format.as_ref().is_some_and(|format| format.starts_with("uint")) {
         schema.format = None;
     }
-    schema
-        .properties
-        .iter_mut()
-        .flat_map(|properties| properties.values_mut())
-        .for_each(normalise);
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(normalise);
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         normalise(items);
     }
@@ -103,16 +91,11 @@ fn normalise(schema: &mut JSONSchemaProps) {
 pub fn files() -> Result<Vec<(String, String)>, GenerateError> {
     let render = |definition: CustomResourceDefinition| {
         let name = format!("{}.yaml", definition.spec.names.plural);
-        let body = serde_yaml::to_string(&definition).map_err(|source| GenerateError::Yaml {
-            name: name.clone(),
-            source,
-        })?;
+        let body =
+            serde_yaml::to_string(&definition).map_err(|source| GenerateError::Yaml { name: name.clone(), source })?;
         let content = format!("{HEADER}{body}");
         if content.len() > LARGEST {
-            return Err(GenerateError::TooLarge {
-                name,
-                bytes: content.len(),
-            });
+            return Err(GenerateError::TooLarge { name, bytes: content.len() });
         }
         Ok((name, content))
     };
@@ -135,10 +118,7 @@ pub fn write(folder: &Path) -> Result<(), GenerateError> {
 
 /// The committed files that are missing, differ, or belong to no kind.
 pub fn drift(folder: &Path) -> Result<Vec<PathBuf>, GenerateError> {
-    let failed = |source| GenerateError::File {
-        path: folder.to_owned(),
-        source,
-    };
+    let failed = |source| GenerateError::File { path: folder.to_owned(), source };
     let files = files()?;
     let mut differing = Vec::new();
     for (name, content) in &files {
@@ -154,10 +134,7 @@ pub fn drift(folder: &Path) -> Result<Vec<PathBuf>, GenerateError> {
         Ok(entries) => {
             for entry in entries {
                 let entry = entry.map_err(failed)?;
-                if !files
-                    .iter()
-                    .any(|(name, _)| entry.file_name() == name.as_str())
-                {
+                if !files.iter().any(|(name, _)| entry.file_name() == name.as_str()) {
                     differing.push(entry.path());
                 }
             }

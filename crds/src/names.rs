@@ -30,10 +30,7 @@ fn is_label(text: &str, most: usize) -> bool {
 /// The pattern of a label of at most `most` (at least 2) characters.
 #[must_use]
 pub fn pattern(most: usize) -> String {
-    format!(
-        "^[a-z]([-a-z0-9]{{0,{}}}[a-z0-9])?$",
-        most.saturating_sub(2)
-    )
+    format!("^[a-z]([-a-z0-9]{{0,{}}}[a-z0-9])?$", most.saturating_sub(2))
 }
 
 /// The rule over `metadata.name` that stands at the root of a kind's schema.

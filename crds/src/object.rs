@@ -7,9 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::v1alpha1::{
-    API_VERSION, FieldError, Migration, MigrationPolicy, StorageCluster, StorageNode, StoragePool,
-    StorageTier, ValidatedCluster, ValidatedMigration, ValidatedNode, ValidatedPolicy,
-    ValidatedPool, ValidatedTier,
+    API_VERSION, FieldError, Migration, MigrationPolicy, StorageCluster, StorageNode, StoragePool, StorageTier,
+    ValidatedCluster, ValidatedMigration, ValidatedNode, ValidatedPolicy, ValidatedPool, ValidatedTier,
 };
 
 /// The six kinds, in the order in which they are made: what is named before what names it.
@@ -80,9 +79,7 @@ impl Kind {
     pub fn from_argument(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
         Self::ALL.into_iter().find(|kind| {
-            text == kind.as_str().to_ascii_lowercase()
-                || text == kind.plural()
-                || text == kind.short_name()
+            text == kind.as_str().to_ascii_lowercase() || text == kind.plural() || text == kind.short_name()
         })
     }
 }
@@ -231,13 +228,7 @@ impl Object {
 
     /// Reads one from JSON.
     pub fn from_json(value: Value) -> Result<Self, ObjectError> {
-        let text = |field: &str| {
-            value
-                .get(field)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         let kind = match Kind::from_manifest(&kind) {
             Some(known) if api_version == API_VERSION => known,
@@ -245,15 +236,11 @@ impl Object {
         };
         let read = |source| ObjectError::Read { kind, source };
         Ok(match kind {
-            Kind::StorageCluster => {
-                Self::StorageCluster(serde_json::from_value(value).map_err(read)?)
-            }
+            Kind::StorageCluster => Self::StorageCluster(serde_json::from_value(value).map_err(read)?),
             Kind::StorageTier => Self::StorageTier(serde_json::from_value(value).map_err(read)?),
             Kind::StoragePool => Self::StoragePool(serde_json::from_value(value).map_err(read)?),
             Kind::StorageNode => Self::StorageNode(serde_json::from_value(value).map_err(read)?),
-            Kind::MigrationPolicy => {
-                Self::MigrationPolicy(serde_json::from_value(value).map_err(read)?)
-            }
+            Kind::MigrationPolicy => Self::MigrationPolicy(serde_json::from_value(value).map_err(read)?),
             Kind::Migration => Self::Migration(serde_json::from_value(value).map_err(read)?),
         })
     }
@@ -300,17 +287,9 @@ mod tests {
             let names = &definition.spec.names;
             let kind = Kind::from_manifest(&names.kind);
             assert_eq!(kind.map(Kind::plural), Some(names.plural.as_str()));
-            let short: Vec<&str> = names
-                .short_names
-                .iter()
-                .flatten()
-                .map(String::as_str)
-                .collect();
+            let short: Vec<&str> = names.short_names.iter().flatten().map(String::as_str).collect();
             assert_eq!(kind.map(|kind| vec![kind.short_name()]), Some(short));
-            assert_eq!(
-                names.categories.as_deref(),
-                Some(["thermocline".to_owned()].as_slice())
-            );
+            assert_eq!(names.categories.as_deref(), Some(["thermocline".to_owned()].as_slice()));
         }
         assert_eq!(StorageCluster::api_version(&()), API_VERSION);
     }

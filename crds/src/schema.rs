@@ -50,10 +50,6 @@ pub(crate) fn count(_: &mut SchemaGenerator) -> Schema {
 
 /// The field keeps the value it was created with.
 pub(crate) fn immutable(field: &str) -> Rule {
-    Rule::new("self == oldSelf").message(
-        format!(
-            "{field} cannot be changed: delete the object and create it anew, or create another"
-        )
-        .as_str(),
-    )
+    Rule::new("self == oldSelf")
+        .message(format!("{field} cannot be changed: delete the object and create it anew, or create another").as_str())
 }

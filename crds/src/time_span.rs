@@ -1,7 +1,7 @@
 //! Lengths of time as Kubernetes writes them: `30s`, `24h`, `1h30m`, `500ms`.
 //!
-//! Contract: what the schema's pattern accepts, [`TimeSpan`] parses without overflow and CEL's `duration()` reads as the
-//! same length; days are written in hours, as Kubernetes does.
+//! Contract: what [`TimeSpan`] parses, the schema's pattern accepts and CEL's `duration()` reads as the same length; the
+//! pattern alone cannot refuse a sum over the longest. Days are written in hours, as Kubernetes does.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,8 +11,10 @@ use std::time::Duration;
 pub const PATTERN: &str = "^([1-9][0-9]{0,5}(ms|s|m|h)){1,4}$";
 
 /// What an accepted length of time looks like, for error messages.
-pub const ALLOWED: &str =
-    "whole numbers over 0 with the units h, m, s or ms, such as 30s, 24h or 1h30m";
+pub const ALLOWED: &str = "whole numbers over 0 with the units h, m, s or ms, such as 30s, 24h or 1h30m";
+
+/// The longest: CEL's `duration()` ends at 2^63 nanoseconds, 2.5 times as long.
+const LONGEST_MILLISECONDS: u64 = 999_999 * 3_600_000;
 
 /// Most parts of a text such as `1h30m10s500ms`.
 const MOST_PARTS: usize = 4;
@@ -63,9 +65,7 @@ impl FromStr for TimeSpan {
     type Err = TimeSpanError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || TimeSpanError {
-            text: text.to_owned(),
-        };
+        let refused = || TimeSpanError { text: text.to_owned() };
         let (mut rest, mut milliseconds, mut parts) = (text, 0_u64, 0);
         while !rest.is_empty() {
             let (part, after) = Self::part(rest).ok_or_else(refused)?;
@@ -73,7 +73,7 @@ impl FromStr for TimeSpan {
             rest = after;
             parts += 1;
         }
-        if parts == 0 || parts > MOST_PARTS {
+        if parts == 0 || parts > MOST_PARTS || milliseconds > LONGEST_MILLISECONDS {
             return Err(refused());
         }
         Ok(Self(Duration::from_millis(milliseconds)))
@@ -81,14 +81,22 @@ impl FromStr for TimeSpan {
 }
 
 impl fmt::Display for TimeSpan {
-    /// One number with the largest unit that divides it: every reader of such texts understands that form.
+    /// One number with the largest unit that divides it, which every reader of such texts understands; several where that
+    /// number would have more than six digits.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milliseconds = self.0.as_millis();
-        let (unit, divisor) = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
-            .into_iter()
-            .find(|(_, divisor)| milliseconds.is_multiple_of(*divisor))
-            .unwrap_or(("ms", 1));
-        write!(formatter, "{}{unit}", milliseconds / divisor)
+        const UNITS: [(&str, u128); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+        let mut rest = self.0.as_millis();
+        let single = UNITS.into_iter().find(|(_, milliseconds)| rest.is_multiple_of(*milliseconds));
+        if let Some((unit, milliseconds)) = single.filter(|(_, milliseconds)| rest / milliseconds <= 999_999) {
+            return write!(formatter, "{}{unit}", rest / milliseconds);
+        }
+        for (unit, milliseconds) in UNITS {
+            if rest >= milliseconds {
+                write!(formatter, "{}{unit}", rest / milliseconds)?;
+                rest %= milliseconds;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -100,36 +108,16 @@ mod tests {
 
     #[test]
     fn parts_are_added_up() {
-        for (text, milliseconds) in [
-            ("500ms", 500),
-            ("30s", 30_000),
-            ("24h", 86_400_000),
-            ("1h30m", 5_400_000),
-            ("1s1ms", 1001),
-        ] {
-            assert_eq!(
-                text.parse::<TimeSpan>().unwrap().as_duration().as_millis(),
-                milliseconds,
-                "{text}"
-            );
+        for (text, milliseconds) in
+            [("500ms", 500), ("30s", 30_000), ("24h", 86_400_000), ("1h30m", 5_400_000), ("1s1ms", 1001)]
+        {
+            assert_eq!(text.parse::<TimeSpan>().unwrap().as_duration().as_millis(), milliseconds, "{text}");
         }
     }
 
     #[test]
     fn what_is_not_a_length_of_time_is_refused_with_what_is_allowed() {
-        for text in [
-            "",
-            "0s",
-            "5",
-            "1d",
-            "1.5h",
-            "-1s",
-            "1 h",
-            "h",
-            "1h ",
-            "1s1s1s1s1s",
-            "1000000h",
-        ] {
+        for text in ["", "0s", "5", "1d", "1.5h", "-1s", "1 h", "h", "1h ", "1s1s1s1s1s", "1000000h", "999999h1ms"] {
             let error = text.parse::<TimeSpan>().unwrap_err().to_string();
             assert!(error.contains("24h"), "{text}: {error}");
         }
@@ -137,12 +125,9 @@ mod tests {
 
     #[test]
     fn the_written_form_has_one_part() {
-        for (text, written) in [
-            ("1h30m", "90m"),
-            ("24h", "24h"),
-            ("1500ms", "1500ms"),
-            ("60s", "1m"),
-        ] {
+        for (text, written) in
+            [("1h30m", "90m"), ("24h", "24h"), ("1500ms", "1500ms"), ("60s", "1m"), ("1h1ms", "1h1ms")]
+        {
             assert_eq!(text.parse::<TimeSpan>().unwrap().to_string(), written);
         }
     }
@@ -155,7 +140,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_means_the_same_length(milliseconds in 1_u64..999_999) {
+        fn what_is_written_means_the_same_length(milliseconds in 1_u64..=LONGEST_MILLISECONDS) {
             let span = TimeSpan(Duration::from_millis(milliseconds));
             prop_assert_eq!(span.to_string().parse::<TimeSpan>().unwrap(), span);
         }

@@ -28,21 +28,15 @@ spec:
 
 #[test]
 fn a_complaint_names_the_document_the_line_the_object_and_the_field() {
-    let complaints: Vec<String> = validate::manifest(TWO)
-        .unwrap_err()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let complaints: Vec<String> = validate::manifest(TWO).unwrap_err().iter().map(ToString::to_string).collect();
     assert_eq!(complaints.len(), 2, "{complaints:#?}");
     assert!(
-        complaints[0]
-            .starts_with("document 2, line 19: StoragePool/main: spec.colour: unknown field"),
+        complaints[0].starts_with("document 2, line 19: StoragePool/main: spec.colour: unknown field"),
         "{}",
         complaints[0]
     );
     assert!(
-        complaints[1]
-            .starts_with("document 2, line 18: StoragePool/main: spec.tiers[2].name: \"COLD\""),
+        complaints[1].starts_with("document 2, line 18: StoragePool/main: spec.tiers[2].name: \"COLD\""),
         "{}",
         complaints[1]
     );
@@ -52,12 +46,7 @@ fn a_complaint_names_the_document_the_line_the_object_and_the_field() {
 fn a_missing_field_points_at_what_should_hold_it() {
     let text = TWO.replace("  version: 0.1.0\n", "  pause: true\n");
     let complaints = validate::manifest(&text).unwrap_err();
-    assert_eq!(
-        (complaints[0].document, complaints[0].line),
-        (Some(1), Some(6)),
-        "{}",
-        complaints[0]
-    );
+    assert_eq!((complaints[0].document, complaints[0].line), (Some(1), Some(6)), "{}", complaints[0]);
 }
 
 #[test]
@@ -84,22 +73,12 @@ fn defaults_are_filled_in_at_every_depth() {
 
 #[test]
 fn an_object_made_in_code_gets_the_defaults_of_its_schema() {
-    let spec: StorageTierSpec = serde_yaml::from_str(
-        "{cluster: demo, rank: 0, medium: NVMe, size: 1Gi, watermarks: {highPercent: 80}}",
-    )
-    .unwrap();
-    let object =
-        validate::with_defaults(&Object::StorageTier(StorageTier::new("hot", spec))).unwrap();
-    let Object::StorageTier(tier) = object else {
-        panic!("not a tier")
-    };
-    assert_eq!(
-        (
-            tier.spec.watermarks.high_percent,
-            tier.spec.watermarks.low_percent
-        ),
-        (80, 75)
-    );
+    let spec: StorageTierSpec =
+        serde_yaml::from_str("{cluster: demo, rank: 0, medium: NVMe, size: 1Gi, watermarks: {highPercent: 80}}")
+            .unwrap();
+    let object = validate::with_defaults(&Object::StorageTier(StorageTier::new("hot", spec))).unwrap();
+    let Object::StorageTier(tier) = object else { panic!("not a tier") };
+    assert_eq!((tier.spec.watermarks.high_percent, tier.spec.watermarks.low_percent), (80, 75));
 }
 
 #[test]
@@ -107,15 +86,10 @@ fn what_is_written_is_read_as_the_same_object_and_accepted_again() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/good");
     let mut kinds = std::collections::BTreeSet::new();
     for entry in std::fs::read_dir(folder).unwrap() {
-        for located in
-            validate::manifest(&std::fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap()
-        {
+        for located in validate::manifest(&std::fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap() {
             let written = located.object.to_yaml().unwrap();
             assert_eq!(Object::from_yaml(&written).unwrap(), located.object);
-            assert_eq!(
-                validate::manifest(&written).unwrap()[0].object,
-                located.object
-            );
+            assert_eq!(validate::manifest(&written).unwrap()[0].object, located.object);
             kinds.insert(located.object.kind());
         }
     }

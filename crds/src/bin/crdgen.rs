@@ -24,26 +24,17 @@ fn main() -> ExitCode {
         }
     }
     let folder = folder.unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER));
-    let outcome = if check {
-        generate::drift(&folder)
-    } else {
-        generate::write(&folder).map(|()| Vec::new())
-    };
+    let outcome = if check { generate::drift(&folder) } else { generate::write(&folder).map(|()| Vec::new()) };
     match outcome {
         Ok(differing) if differing.is_empty() => ExitCode::SUCCESS,
         Ok(differing) => {
             for path in differing {
-                eprintln!(
-                    "crdgen: {} is not what the types say; run crdgen and commit the result",
-                    path.display()
-                );
+                eprintln!("crdgen: {} is not what the types say; run crdgen and commit the result", path.display());
             }
             ExitCode::FAILURE
         }
         Err(error) => {
-            let source = std::error::Error::source(&error)
-                .map(|source| format!(": {source}"))
-                .unwrap_or_default();
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
             eprintln!("crdgen: {error}{source}");
             ExitCode::FAILURE
         }

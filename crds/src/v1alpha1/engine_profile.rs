@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FieldError, optional};
+use super::{FieldError, sized};
 use crate::quantity::ByteSize;
 use crate::schema::byte_size;
 
@@ -18,17 +18,17 @@ use crate::schema::byte_size;
 #[x_kube(validation = Rule::new("!has(self.compressionDictionary) || !has(self.compression) || self.compression == 'Zstd'")
     .message("compressionDictionary is for compression: Zstd; leave it out with None or LZ4"))]
 pub struct EngineProfile {
-    /// Share of the node's block cache, such as `4Gi`; shares are scaled down with the memory that the node may use.
+    /// Share of the node's block cache, at least `1Mi`; shares are scaled down with the memory that the node may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "byte_size")]
     pub cache: Option<String>,
-    /// Size of a write buffer, such as `128Mi`.
+    /// Size of a write buffer, such as `128Mi`; from `64Ki` to `64Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "byte_size")]
     pub write_buffer: Option<String>,
-    /// Bits per key of the filter; 0 means no filter.
+    /// Bits per key of the filter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 30))]
+    #[schemars(range(min = 1, max = 30))]
     pub filter_bits: Option<i32>,
     /// Compression of every level that `compressionPerLevel` does not name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,7 +37,7 @@ pub struct EngineProfile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 19))]
     pub compression_level: Option<i32>,
-    /// Size of the Zstd dictionary, such as `16Ki`.
+    /// Size of the Zstd dictionary, such as `16Ki`; at most `1Mi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "byte_size")]
     pub compression_dictionary: Option<String>,
@@ -117,6 +117,9 @@ impl TryFrom<&EngineProfile> for ValidatedProfile {
     type Error = FieldError;
 
     fn try_from(profile: &EngineProfile) -> Result<Self, FieldError> {
+        let size = |name: &str, text: Option<&String>, least: &str, most: Option<&str>| {
+            text.map(|text| sized(&format!("spec.profile.{name}"), text, least, most)).transpose()
+        };
         let count = |path: &str, value: Option<i32>| {
             value
                 .map(|value| {
@@ -128,17 +131,19 @@ impl TryFrom<&EngineProfile> for ValidatedProfile {
                 .transpose()
         };
         Ok(Self {
-            cache: optional("spec.profile.cache", profile.cache.as_ref())?,
-            write_buffer: optional("spec.profile.writeBuffer", profile.write_buffer.as_ref())?,
+            cache: size("cache", profile.cache.as_ref(), "1Mi", None)?,
+            write_buffer: size("writeBuffer", profile.write_buffer.as_ref(), "64Ki", Some("64Gi"))?,
             filter_bits: count("spec.profile.filterBits", profile.filter_bits)?,
             compression: profile.compression,
             compression_level: profile.compression_level,
-            compression_dictionary: optional(
-                "spec.profile.compressionDictionary",
+            compression_dictionary: size(
+                "compressionDictionary",
                 profile.compression_dictionary.as_ref(),
+                "1",
+                Some("1Mi"),
             )?,
             compression_per_level: profile.compression_per_level.clone(),
-            block_size: optional("spec.profile.blockSize", profile.block_size.as_ref())?,
+            block_size: size("blockSize", profile.block_size.as_ref(), "1Ki", Some("256Ki"))?,
             open_files: count("spec.profile.openFiles", profile.open_files)?,
         })
     }

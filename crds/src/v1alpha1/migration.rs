@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FieldError, field, optional};
+use super::{FieldError, field, sized};
 use crate::names::{ClusterName, MigrationName, TierName, name_rule};
 use crate::quantity::ByteSize;
 use crate::schema::{byte_size, cluster_name, count, immutable, tier_name};
@@ -54,7 +54,7 @@ pub struct MigrationSpec {
     #[x_kube(validation = Rule::new("oldSelf != 'Cancel' || self == 'Cancel'")
         .message("desired cannot leave Cancel: create another Migration to move the range after all"))]
     pub desired: Desired,
-    /// Bytes a second on every node, under the policy's budget; that budget alone if absent.
+    /// Bytes a second on every node, at least `1Ki`, under the policy's budget; that budget alone if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "byte_size")]
     pub bytes_per_second: Option<String>,
@@ -204,31 +204,18 @@ impl ValidatedKeyRange {
         while let Some(last) = end.pop() {
             if last < u8::MAX {
                 end.push(last + 1);
-                return Self {
-                    start: prefix.to_vec(),
-                    end: Some(end),
-                };
+                return Self { start: prefix.to_vec(), end: Some(end) };
             }
         }
-        Self {
-            start: prefix.to_vec(),
-            end: None,
-        }
+        Self { start: prefix.to_vec(), end: None }
     }
 }
 
-fn bound(
-    name: &'static str,
-    text: Option<&String>,
-    base64: Option<&String>,
-) -> Result<Option<Vec<u8>>, RangeError> {
+fn bound(name: &'static str, text: Option<&String>, base64: Option<&String>) -> Result<Option<Vec<u8>>, RangeError> {
     match (text, base64) {
         (Some(_), Some(_)) => Err(RangeError::Form),
         (Some(text), None) => Ok(Some(text.clone().into_bytes())),
-        (None, Some(base64)) => STANDARD
-            .decode(base64)
-            .map(Some)
-            .map_err(|_| RangeError::Base64 { field: name }),
+        (None, Some(base64)) => STANDARD.decode(base64).map(Some).map_err(|_| RangeError::Base64 { field: name }),
         (None, None) => Ok(None),
     }
 }
@@ -237,16 +224,8 @@ impl TryFrom<&KeyRange> for ValidatedKeyRange {
     type Error = RangeError;
 
     fn try_from(range: &KeyRange) -> Result<Self, RangeError> {
-        let prefix = bound(
-            "prefixBase64",
-            range.prefix.as_ref(),
-            range.prefix_base64.as_ref(),
-        )?;
-        let start = bound(
-            "startBase64",
-            range.start.as_ref(),
-            range.start_base64.as_ref(),
-        )?;
+        let prefix = bound("prefixBase64", range.prefix.as_ref(), range.prefix_base64.as_ref())?;
+        let start = bound("startBase64", range.start.as_ref(), range.start_base64.as_ref())?;
         let end = bound("endBase64", range.end.as_ref(), range.end_base64.as_ref())?;
         match (prefix, start, end) {
             (Some(prefix), None, None) => Ok(Self::of_prefix(&prefix)),
@@ -286,13 +265,15 @@ impl TryFrom<&MigrationSpec> for ValidatedMigration {
         Ok(Self {
             cluster: field("spec.cluster", &spec.cluster)?,
             kind: spec.kind,
-            range: ValidatedKeyRange::try_from(&spec.range).map_err(|error| FieldError {
-                field: "spec.range".to_owned(),
-                message: error.to_string(),
-            })?,
+            range: ValidatedKeyRange::try_from(&spec.range)
+                .map_err(|error| FieldError { field: "spec.range".to_owned(), message: error.to_string() })?,
             to_tier: field("spec.toTier", &spec.to_tier)?,
             desired: spec.desired,
-            bytes_per_second: optional("spec.bytesPerSecond", spec.bytes_per_second.as_ref())?,
+            bytes_per_second: spec
+                .bytes_per_second
+                .as_ref()
+                .map(|text| sized("spec.bytesPerSecond", text, "1Ki", None))
+                .transpose()?,
         })
     }
 }
@@ -305,11 +286,7 @@ mod tests {
 
     #[test]
     fn bounds_in_base64_are_compared_as_bytes() {
-        let range = KeyRange {
-            start_base64: Some("/w==".into()),
-            end: Some("a".into()),
-            ..KeyRange::default()
-        };
+        let range = KeyRange { start_base64: Some("/w==".into()), end: Some("a".into()), ..KeyRange::default() };
         assert_eq!(ValidatedKeyRange::try_from(&range), Err(RangeError::Order));
     }
 

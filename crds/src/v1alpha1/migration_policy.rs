@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FieldError, field};
+use super::{FieldError, field, sized};
 use crate::names::{ClusterName, PolicyName, PoolName, TierName, name_rule, pattern};
 use crate::quantity::ByteSize;
 use crate::schema::{byte_size, cluster_name, immutable, pool_names, time_span};
@@ -132,7 +132,7 @@ fn default_per() -> String {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Budget {
-    /// Bytes a second on every node, such as `64Mi`.
+    /// Bytes a second on every node, such as `64Mi`; at least `1Ki`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "byte_size")]
     pub bytes_per_second: Option<String>,
@@ -200,15 +200,8 @@ impl TryFrom<&MigrationPolicySpec> for ValidatedPolicy {
             };
             temperatures.insert(field(&path, tier)?, parsed);
         }
-        let pools = spec
-            .pools
-            .iter()
-            .enumerate()
-            .map(|(index, pool)| field(&format!("spec.pools[{index}]"), pool));
-        let budget = spec
-            .budget
-            .as_ref()
-            .and_then(|budget| budget.bytes_per_second.as_ref());
+        let pools = spec.pools.iter().enumerate().map(|(index, pool)| field(&format!("spec.pools[{index}]"), pool));
+        let budget = spec.budget.as_ref().and_then(|budget| budget.bytes_per_second.as_ref());
         Ok(Self {
             cluster: field("spec.cluster", &spec.cluster)?,
             pools: pools.collect::<Result<_, _>>()?,
@@ -217,7 +210,7 @@ impl TryFrom<&MigrationPolicySpec> for ValidatedPolicy {
             evaluation_interval: field("spec.evaluationInterval", &spec.evaluation_interval)?,
             hysteresis: spec.hysteresis,
             min_residency: field("spec.minResidency", &spec.min_residency)?,
-            bytes_per_second: super::optional("spec.budget.bytesPerSecond", budget)?,
+            bytes_per_second: budget.map(|text| sized("spec.budget.bytesPerSecond", text, "1Ki", None)).transpose()?,
         })
     }
 }

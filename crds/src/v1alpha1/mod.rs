@@ -3,6 +3,8 @@
 //! Contract: a raw spec is what a person wrote with the schema's defaults filled in; the `Validated*` type next to it holds
 //! the same with every text parsed, reached by `TryFrom` and by nothing else. A field is here only if it works.
 
+use crate::quantity::ByteSize;
+
 mod engine_profile;
 mod migration;
 mod migration_policy;
@@ -13,28 +15,25 @@ mod storage_tier;
 
 pub use engine_profile::{Compression, EngineProfile, LevelCompression, ValidatedProfile};
 pub use migration::{
-    Desired, KeyRange, Migration, MigrationKind, MigrationPhase, MigrationSpec, MigrationStatus,
-    RangeError, ValidatedKeyRange, ValidatedMigration,
+    Desired, KeyRange, Migration, MigrationKind, MigrationPhase, MigrationSpec, MigrationStatus, RangeError,
+    ValidatedKeyRange, ValidatedMigration,
 };
 pub use migration_policy::{
-    Budget, MigrationPolicy, MigrationPolicySpec, MigrationPolicyStatus, Temperature, Tiering,
-    ValidatedPolicy, ValidatedTemperature,
+    Budget, MigrationPolicy, MigrationPolicySpec, MigrationPolicyStatus, Temperature, Tiering, ValidatedPolicy,
+    ValidatedTemperature,
 };
 pub use storage_cluster::{
-    Durability, Listeners, StorageCluster, StorageClusterSpec, StorageClusterStatus,
-    ValidatedCluster,
+    Durability, Listeners, StorageCluster, StorageClusterSpec, StorageClusterStatus, ValidatedCluster,
 };
 pub use storage_node::{
-    NodeRange, NodeState, NodeTierStatus, StorageNode, StorageNodeSpec, StorageNodeStatus,
-    ValidatedNode,
+    NodeRange, NodeState, NodeTierStatus, StorageNode, StorageNodeSpec, StorageNodeStatus, ValidatedNode,
 };
 pub use storage_pool::{
-    PoolTier, ResourceLimits, Resources, SPLIT_POINTS_ANNOTATION, SplitPointsError, StoragePool,
-    StoragePoolSpec, StoragePoolStatus, ValidatedPool,
+    PoolTier, ResourceLimits, Resources, SPLIT_POINTS_ANNOTATION, SplitPointsError, StoragePool, StoragePoolSpec,
+    StoragePoolStatus, ValidatedPool,
 };
 pub use storage_tier::{
-    Medium, Objective, StorageTier, StorageTierSpec, StorageTierStatus, TierInPool, ValidatedTier,
-    Watermarks,
+    Medium, Objective, StorageTier, StorageTierSpec, StorageTierStatus, TierInPool, ValidatedTier, Watermarks,
 };
 
 /// The group of every kind.
@@ -60,10 +59,7 @@ where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
 {
-    text.parse().map_err(|error: T::Err| FieldError {
-        field: path.to_owned(),
-        message: error.to_string(),
-    })
+    text.parse().map_err(|error: T::Err| FieldError { field: path.to_owned(), message: error.to_string() })
 }
 
 /// Parses the text of a field that may be absent.
@@ -73,4 +69,24 @@ where
     T::Err: std::fmt::Display,
 {
     text.map(|text| field(path, text)).transpose()
+}
+
+/// Parses a size and holds it to bounds.
+///
+/// The node has the same bounds; here they are refused before anything is started. A rule cannot say them: Kubernetes'
+/// comparison of quantities is not part of CEL itself.
+pub(crate) fn sized(path: &str, text: &str, least: &str, most: Option<&str>) -> Result<ByteSize, FieldError> {
+    let size: ByteSize = field(path, text)?;
+    let bound = |text: &str| field::<ByteSize>(path, text);
+    let refuse = |allowed: String| FieldError {
+        field: path.to_owned(),
+        message: format!("{text} is not allowed: it must be {allowed}"),
+    };
+    if size < bound(least)? {
+        return Err(refuse(format!("at least {least}")));
+    }
+    match most {
+        Some(most) if size > bound(most)? => Err(refuse(format!("at most {most}"))),
+        _ => Ok(size),
+    }
 }

@@ -92,11 +92,7 @@ const fn default_http() -> i32 {
 
 impl Default for Listeners {
     fn default() -> Self {
-        Self {
-            kv: default_kv(),
-            admin: default_admin(),
-            http: default_http(),
-        }
+        Self { kv: default_kv(), admin: default_admin(), http: default_http() }
     }
 }
 
@@ -148,13 +144,10 @@ impl TryFrom<&StorageClusterSpec> for ValidatedCluster {
 
     fn try_from(spec: &StorageClusterSpec) -> Result<Self, FieldError> {
         let port = |name: &str, port: i32| {
-            u16::try_from(port)
-                .ok()
-                .filter(|port| *port >= 1024)
-                .ok_or_else(|| FieldError {
-                    field: format!("spec.listeners.{name}"),
-                    message: format!("{port} is not a port: it must be 1024 to 65535"),
-                })
+            u16::try_from(port).ok().filter(|port| *port >= 1024).ok_or_else(|| FieldError {
+                field: format!("spec.listeners.{name}"),
+                message: format!("{port} is not a port: it must be 1024 to 65535"),
+            })
         };
         Ok(Self {
             version: spec.version.clone(),

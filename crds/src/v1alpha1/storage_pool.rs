@@ -5,7 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FieldError, field, optional};
+use super::storage_tier::LEAST_SIZE;
+use super::{FieldError, field, sized};
 use crate::names::{ClusterName, PoolName, TierName, name_rule};
 use crate::quantity::ByteSize;
 use crate::schema::{byte_size, cluster_name, count, immutable, tier_name};
@@ -19,6 +20,9 @@ pub const SPLIT_POINTS_ANNOTATION: &str = "thermocline.dev/split-points";
 
 /// First characters of keys, over which the cuts are spread where none are declared.
 const DEFAULT_ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// A node with less could not hold the write buffers and caches of its tiers.
+const LEAST_MEMORY: &str = "64Mi";
 
 /// What a person declares of a pool.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -91,7 +95,7 @@ pub struct Resources {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceLimits {
-    /// Memory; caches and write buffers are scaled to it. By default the limit of its control group, or the machine's.
+    /// Memory, at least `64Mi`; caches and write buffers are scaled to it. By default the limit of its control group, or the machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "byte_size")]
     pub memory: Option<String>,
@@ -130,9 +134,7 @@ pub enum SplitPointsError {
         replicas: usize,
     },
     /// An empty key, or one that is not greater than the one before it.
-    #[error(
-        "{SPLIT_POINTS_ANNOTATION} has {key:?} at position {position}: keys must not be empty and must ascend"
-    )]
+    #[error("{SPLIT_POINTS_ANNOTATION} has {key:?} at position {position}: keys must not be empty and must ascend")]
     Order {
         /// The key.
         key: String,
@@ -163,11 +165,7 @@ impl ValidatedPool {
     #[must_use]
     pub fn ranges(&self) -> Vec<(String, String)> {
         let starts = std::iter::once(String::new()).chain(self.split_points.iter().cloned());
-        let ends = self
-            .split_points
-            .iter()
-            .cloned()
-            .chain(std::iter::once(String::new()));
+        let ends = self.split_points.iter().cloned().chain(std::iter::once(String::new()));
         starts.zip(ends).collect()
     }
 }
@@ -176,29 +174,17 @@ impl ValidatedPool {
 fn split_points(declared: Option<&str>, replicas: usize) -> Result<Vec<String>, SplitPointsError> {
     let Some(declared) = declared else {
         let cut = |node: usize| DEFAULT_ALPHABET.get(node * DEFAULT_ALPHABET.len() / replicas);
-        return Ok((1..replicas)
-            .filter_map(cut)
-            .map(|byte| char::from(*byte).to_string())
-            .collect());
+        return Ok((1..replicas).filter_map(cut).map(|byte| char::from(*byte).to_string()).collect());
     };
-    let keys: Vec<String> = if declared.is_empty() {
-        Vec::new()
-    } else {
-        declared.split(',').map(str::to_owned).collect()
-    };
+    let keys: Vec<String> =
+        if declared.is_empty() { Vec::new() } else { declared.split(',').map(str::to_owned).collect() };
     if keys.len() + 1 != replicas {
-        return Err(SplitPointsError::Count {
-            found: keys.len(),
-            replicas,
-        });
+        return Err(SplitPointsError::Count { found: keys.len(), replicas });
     }
     let mut before = "";
     for (index, key) in keys.iter().enumerate() {
         if key.as_str() <= before {
-            return Err(SplitPointsError::Order {
-                key: key.clone(),
-                position: index + 1,
-            });
+            return Err(SplitPointsError::Order { key: key.clone(), position: index + 1 });
         }
         before = key;
     }
@@ -210,22 +196,17 @@ impl TryFrom<&StoragePool> for ValidatedPool {
 
     fn try_from(pool: &StoragePool) -> Result<Self, FieldError> {
         let spec = &pool.spec;
-        let replicas = usize::try_from(spec.replicas)
-            .ok()
-            .filter(|count| (1..=32).contains(count))
-            .ok_or_else(|| FieldError {
+        let replicas =
+            usize::try_from(spec.replicas).ok().filter(|count| (1..=32).contains(count)).ok_or_else(|| FieldError {
                 field: "spec.replicas".to_owned(),
-                message: format!(
-                    "{} is not a number of nodes: it must be 1 to 32",
-                    spec.replicas
-                ),
+                message: format!("{} is not a number of nodes: it must be 1 to 32", spec.replicas),
             })?;
         let mut tiers = Vec::new();
         for (index, tier) in spec.tiers.iter().enumerate() {
             let path = format!("spec.tiers[{index}]");
             tiers.push((
                 field(&format!("{path}.name"), &tier.name)?,
-                optional(&format!("{path}.size"), tier.size.as_ref())?,
+                tier.size.as_ref().map(|text| sized(&format!("{path}.size"), text, LEAST_SIZE, None)).transpose()?,
             ));
         }
         let memory = spec
@@ -233,25 +214,18 @@ impl TryFrom<&StoragePool> for ValidatedPool {
             .as_ref()
             .and_then(|resources| resources.limits.as_ref())
             .and_then(|limits| limits.memory.as_ref());
-        let declared = pool
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|all| all.get(SPLIT_POINTS_ANNOTATION))
-            .map(String::as_str);
+        let declared =
+            pool.metadata.annotations.as_ref().and_then(|all| all.get(SPLIT_POINTS_ANNOTATION)).map(String::as_str);
         Ok(Self {
-            name: field(
-                "metadata.name",
-                pool.metadata.name.as_deref().unwrap_or_default(),
-            )?,
+            name: field("metadata.name", pool.metadata.name.as_deref().unwrap_or_default())?,
             cluster: field("spec.cluster", &spec.cluster)?,
             replicas,
             tiers,
-            memory_limit: optional("spec.resources.limits.memory", memory)?,
-            split_points: split_points(declared, replicas).map_err(|error| FieldError {
-                field: "metadata.annotations".to_owned(),
-                message: error.to_string(),
-            })?,
+            memory_limit: memory
+                .map(|text| sized("spec.resources.limits.memory", text, LEAST_MEMORY, None))
+                .transpose()?,
+            split_points: split_points(declared, replicas)
+                .map_err(|error| FieldError { field: "metadata.annotations".to_owned(), message: error.to_string() })?,
         })
     }
 }
@@ -266,30 +240,10 @@ mod tests {
     fn declared_split_points_must_be_one_less_than_nodes_and_ascend() {
         assert_eq!(split_points(Some("g,p"), 3).unwrap(), ["g", "p"]);
         assert_eq!(split_points(Some(""), 1).unwrap(), Vec::<String>::new());
-        assert!(
-            split_points(Some("g"), 3)
-                .unwrap_err()
-                .to_string()
-                .contains("3 nodes need 2")
-        );
-        assert!(
-            split_points(Some("p,g"), 3)
-                .unwrap_err()
-                .to_string()
-                .contains("ascend")
-        );
-        assert!(
-            split_points(Some("g,g"), 3)
-                .unwrap_err()
-                .to_string()
-                .contains("position 2")
-        );
-        assert!(
-            split_points(Some(",g"), 3)
-                .unwrap_err()
-                .to_string()
-                .contains("position 1")
-        );
+        assert!(split_points(Some("g"), 3).unwrap_err().to_string().contains("3 nodes need 2"));
+        assert!(split_points(Some("p,g"), 3).unwrap_err().to_string().contains("ascend"));
+        assert!(split_points(Some("g,g"), 3).unwrap_err().to_string().contains("position 2"));
+        assert!(split_points(Some(",g"), 3).unwrap_err().to_string().contains("position 1"));
     }
 
     proptest! {

@@ -6,11 +6,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::engine_profile::{EngineProfile, ValidatedProfile};
-use super::{FieldError, field, optional};
+use super::{FieldError, field, optional, sized};
 use crate::names::{ClusterName, TierName, name_rule};
 use crate::quantity::ByteSize;
 use crate::schema::{byte_size, cluster_name, count, immutable, time_span};
 use crate::time_span::TimeSpan;
+
+/// A smaller tier could not hold its write buffers and one compaction.
+pub(super) const LEAST_SIZE: &str = "8Mi";
 
 /// What a person declares of a tier.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -47,7 +50,7 @@ pub struct StorageTierSpec {
     pub rank: i32,
     /// What it is made of; gives the defaults of `profile` and of `costPerGiBMonth`.
     pub medium: Medium,
-    /// What it may hold on every node, such as `1Gi`; a pool can say otherwise. The file system's size bounds it too.
+    /// What it may hold on every node, such as `1Gi` and at least `8Mi`; a pool can say otherwise. The file system's size bounds it too.
     #[schemars(schema_with = "byte_size")]
     pub size: String,
     /// Kept free on the device: under it writes are refused. By default 5 % of the size, at most 1 GiB.
@@ -59,7 +62,8 @@ pub struct StorageTierSpec {
     #[x_kube(validation = Rule::new("self.lowPercent < self.highPercent")
         .message("watermarks.lowPercent must be less than watermarks.highPercent"))]
     pub watermarks: Watermarks,
-    /// Emulates a slower medium: reads and writes of this tier are held to so many bytes a second, such as `60Mi`.
+    /// Emulates a slower medium: reads and writes of this tier are held to so many bytes a second, such as `60Mi`
+    /// and at least `4Ki`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "byte_size")]
     pub throttle: Option<String>,
@@ -67,11 +71,7 @@ pub struct StorageTierSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<Objective>,
     /// What a GiB costs a month, in any currency; used to compare. By default 0.30 for NVMe, 0.10 for SSD, 0.02 for HDD.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "costPerGiBMonth"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "costPerGiBMonth")]
     #[schemars(range(min = 0.0, max = 1_000_000.0))]
     pub cost_per_gib_month: Option<f64>,
     /// Fields of the engine profile that differ from the medium's defaults.
@@ -139,10 +139,7 @@ const fn default_low() -> i32 {
 
 impl Default for Watermarks {
     fn default() -> Self {
-        Self {
-            high_percent: default_high(),
-            low_percent: default_low(),
-        }
+        Self { high_percent: default_high(), low_percent: default_low() }
     }
 }
 
@@ -235,29 +232,15 @@ impl TryFrom<&StorageTier> for ValidatedTier {
     fn try_from(tier: &StorageTier) -> Result<Self, FieldError> {
         let spec = &tier.spec;
         let number = |path: &str, value: i32, most: u32| {
-            u32::try_from(value)
-                .ok()
-                .filter(|value| *value <= most)
-                .ok_or_else(|| FieldError {
-                    field: path.to_owned(),
-                    message: format!("{value} is not allowed: it must be 0 to {most}"),
-                })
+            u32::try_from(value).ok().filter(|value| *value <= most).ok_or_else(|| FieldError {
+                field: path.to_owned(),
+                message: format!("{value} is not allowed: it must be 0 to {most}"),
+            })
         };
-        let read_p99 = spec
-            .objective
-            .as_ref()
-            .and_then(|objective| objective.read_p99.as_ref());
+        let read_p99 = spec.objective.as_ref().and_then(|objective| objective.read_p99.as_ref());
         let (high, low) = (
-            number(
-                "spec.watermarks.highPercent",
-                spec.watermarks.high_percent,
-                99,
-            )?,
-            number(
-                "spec.watermarks.lowPercent",
-                spec.watermarks.low_percent,
-                98,
-            )?,
+            number("spec.watermarks.highPercent", spec.watermarks.high_percent, 99)?,
+            number("spec.watermarks.lowPercent", spec.watermarks.low_percent, 98)?,
         );
         if low >= high {
             return Err(FieldError {
@@ -265,29 +248,27 @@ impl TryFrom<&StorageTier> for ValidatedTier {
                 message: format!("lowPercent {low} must be less than highPercent {high}"),
             });
         }
+        let size = sized("spec.size", &spec.size, LEAST_SIZE, None)?;
+        let reserve: Option<ByteSize> = optional("spec.reserve", spec.reserve.as_ref())?;
+        if reserve.is_some_and(|reserve| reserve >= size) {
+            return Err(FieldError {
+                field: "spec.reserve".to_owned(),
+                message: format!("leaves nothing of the tier: it must be less than its size, {size}"),
+            });
+        }
         Ok(Self {
-            name: field(
-                "metadata.name",
-                tier.metadata.name.as_deref().unwrap_or_default(),
-            )?,
+            name: field("metadata.name", tier.metadata.name.as_deref().unwrap_or_default())?,
             cluster: field("spec.cluster", &spec.cluster)?,
             rank: number("spec.rank", spec.rank, 1000)?,
             medium: spec.medium,
-            size: field("spec.size", &spec.size)?,
-            reserve: optional("spec.reserve", spec.reserve.as_ref())?,
+            size,
+            reserve,
             high_percent: high,
             low_percent: low,
-            throttle: optional("spec.throttle", spec.throttle.as_ref())?,
+            throttle: spec.throttle.as_ref().map(|text| sized("spec.throttle", text, "4Ki", None)).transpose()?,
             read_p99: optional("spec.objective.readP99", read_p99)?,
-            cost_per_gib_month: spec
-                .cost_per_gib_month
-                .unwrap_or_else(|| spec.medium.default_cost_per_gib_month()),
-            profile: spec
-                .profile
-                .as_ref()
-                .map(ValidatedProfile::try_from)
-                .transpose()?
-                .unwrap_or_default(),
+            cost_per_gib_month: spec.cost_per_gib_month.unwrap_or_else(|| spec.medium.default_cost_per_gib_month()),
+            profile: spec.profile.as_ref().map(ValidatedProfile::try_from).transpose()?.unwrap_or_default(),
         })
     }
 }

@@ -12,9 +12,7 @@ use super::path::{FieldPath, Step};
 /// The line, from 1, of the field or of the nearest thing around it that stands in the text.
 pub(super) fn line(text: &str, document: usize, path: &FieldPath) -> Option<usize> {
     let steps = path.steps();
-    (0..=steps.len())
-        .rev()
-        .find_map(|length| arrive(text, document, steps.get(..length)?))
+    (0..=steps.len()).rev().find_map(|length| arrive(text, document, steps.get(..length)?))
 }
 
 fn arrive(text: &str, document: usize, steps: &[Step]) -> Option<usize> {
@@ -40,11 +38,7 @@ impl<'de> DeserializeSeed<'de> for Probe<'_> {
 impl Probe<'_> {
     /// What is neither a map nor a list ends the walk: arrived, or there is no such field.
     fn end<E: Error>(&self) -> Result<(), E> {
-        if self.steps.is_empty() {
-            Err(E::custom(ARRIVED))
-        } else {
-            Ok(())
-        }
+        if self.steps.is_empty() { Err(E::custom(ARRIVED)) } else { Ok(()) }
     }
 }
 
@@ -107,10 +101,7 @@ impl<'de> Visitor<'de> for Probe<'_> {
             return Ok(());
         };
         // A field's place is that of its name: a value in block style begins on the next line.
-        while let Some(here) = entries.next_key_seed(Key {
-            wanted,
-            stop: rest.is_empty(),
-        })? {
+        while let Some(here) = entries.next_key_seed(Key { wanted, stop: rest.is_empty() })? {
             if here {
                 entries.next_value_seed(Probe { steps: rest })?;
             } else {

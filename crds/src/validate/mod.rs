@@ -58,9 +58,7 @@ pub fn manifest(text: &str) -> Result<Vec<Located>, Vec<Violation>> {
                 break;
             }
         };
-        let judged = yaml::to_json(value)
-            .map_err(|one| vec![one])
-            .and_then(|value| rulebook.read(value));
+        let judged = yaml::to_json(value).map_err(|one| vec![one]).and_then(|value| rulebook.read(value));
         match judged {
             Ok(object) => objects.push(Located {
                 object,
@@ -74,56 +72,35 @@ pub fn manifest(text: &str) -> Result<Vec<Located>, Vec<Violation>> {
             })),
         }
     }
-    if violations.is_empty() {
-        Ok(objects)
-    } else {
-        Err(violations)
-    }
+    if violations.is_empty() { Ok(objects) } else { Err(violations) }
 }
 
 /// Judges the change from `old` to `new`, both of which are valid by themselves.
 pub fn update(old: &Object, new: &Object) -> Result<(), Vec<Violation>> {
-    let rulebook =
-        Rulebook::builtin().map_err(|error| vec![Violation::of_text(error.to_string())])?;
-    let json = |object: &Object| {
-        object
-            .to_json()
-            .map_err(|error| vec![Violation::of_text(error.to_string())])
-    };
+    let rulebook = Rulebook::builtin().map_err(|error| vec![Violation::of_text(error.to_string())])?;
+    let json = |object: &Object| object.to_json().map_err(|error| vec![Violation::of_text(error.to_string())]);
     let mut violations = rulebook.judge_change(&json(old)?, &json(new)?);
     if let (Object::StoragePool(before), Object::StoragePool(after)) = (old, new) {
         // Rules see no annotations, so that this change is judged here.
         let cuts = |pool: &crate::v1alpha1::StoragePool| {
-            pool.metadata
-                .annotations
-                .as_ref()
-                .and_then(|all| all.get(SPLIT_POINTS_ANNOTATION))
-                .cloned()
+            pool.metadata.annotations.as_ref().and_then(|all| all.get(SPLIT_POINTS_ANNOTATION)).cloned()
         };
         if cuts(before) != cuts(after) {
             violations.push(Violation::new(
                 FieldPath::of(["metadata", "annotations", SPLIT_POINTS_ANNOTATION]),
-                "split points cannot be changed: data does not follow; make another pool"
-                    .to_owned(),
+                "split points cannot be changed: data does not follow; make another pool".to_owned(),
             ));
         }
     }
     for violation in &mut violations {
         violation.object = Some(format!("{}/{}", new.kind(), new.name()));
     }
-    if violations.is_empty() {
-        Ok(())
-    } else {
-        Err(violations)
-    }
+    if violations.is_empty() { Ok(()) } else { Err(violations) }
 }
 
 /// The object with every default of its schema filled in; for objects that were made in code.
 pub fn with_defaults(object: &Object) -> Result<Object, Vec<Violation>> {
-    let rulebook =
-        Rulebook::builtin().map_err(|error| vec![Violation::of_text(error.to_string())])?;
-    let value = object
-        .to_json()
-        .map_err(|error| vec![Violation::of_text(error.to_string())])?;
+    let rulebook = Rulebook::builtin().map_err(|error| vec![Violation::of_text(error.to_string())])?;
+    let value = object.to_json().map_err(|error| vec![Violation::of_text(error.to_string())])?;
     rulebook.read(value)
 }

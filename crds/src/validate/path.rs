@@ -18,12 +18,21 @@ pub struct FieldPath(Vec<Step>);
 impl FieldPath {
     /// The way over fields alone.
     pub fn of<'a>(fields: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(
-            fields
-                .into_iter()
-                .map(|field| Step::Field(field.to_owned()))
-                .collect(),
-        )
+        Self(fields.into_iter().map(|field| Step::Field(field.to_owned())).collect())
+    }
+
+    /// Reads what [`FieldError`](crate::v1alpha1::FieldError) writes: fields without dots, elements in brackets.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut path = Self::default();
+        for part in text.split('.') {
+            let (name, indices) = part.split_once('[').unwrap_or((part, ""));
+            path = path.field(name);
+            for index in indices.split('[').filter_map(|index| index.trim_end_matches(']').parse().ok()) {
+                path = path.index(index);
+            }
+        }
+        path
     }
 
     /// Its steps.

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use cel::Program;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
 use regex::Regex;
 use serde_json::Value;
 
@@ -82,26 +80,13 @@ impl Rulebook {
     }
 
     /// Loads definitions.
-    pub fn new(
-        definitions: impl IntoIterator<Item = CustomResourceDefinition>,
-    ) -> Result<Self, RulebookError> {
-        let mut book = Self {
-            schemas: BTreeMap::new(),
-            patterns: BTreeMap::new(),
-            programs: BTreeMap::new(),
-        };
+    pub fn new(definitions: impl IntoIterator<Item = CustomResourceDefinition>) -> Result<Self, RulebookError> {
+        let mut book = Self { schemas: BTreeMap::new(), patterns: BTreeMap::new(), programs: BTreeMap::new() };
         for definition in definitions {
             let kind = definition.spec.names.kind;
-            let version = definition
-                .spec
-                .versions
-                .into_iter()
-                .find(|version| version.name == VERSION);
-            let schema = version
-                .and_then(|version| version.schema)
-                .and_then(|schema| schema.open_api_v3_schema);
-            let mut schema =
-                schema.ok_or_else(|| RulebookError::NoSchema { kind: kind.clone() })?;
+            let version = definition.spec.versions.into_iter().find(|version| version.name == VERSION);
+            let schema = version.and_then(|version| version.schema).and_then(|schema| schema.open_api_v3_schema);
+            let mut schema = schema.ok_or_else(|| RulebookError::NoSchema { kind: kind.clone() })?;
             // The status is written by machines and dropped from what people apply: it is no part of a manifest.
             if let Some(properties) = &mut schema.properties {
                 properties.remove("status");
@@ -112,19 +97,10 @@ impl Rulebook {
         Ok(book)
     }
 
-    fn load(
-        &mut self,
-        kind: &str,
-        schema: &JSONSchemaProps,
-        path: &FieldPath,
-    ) -> Result<(), RulebookError> {
+    fn load(&mut self, kind: &str, schema: &JSONSchemaProps, path: &FieldPath) -> Result<(), RulebookError> {
         let kind_name = || kind.to_owned();
         if let Some(keyword) = structure::unsupported(schema).into_iter().next() {
-            return Err(RulebookError::Unsupported {
-                kind: kind_name(),
-                keyword,
-                path: path.clone(),
-            });
+            return Err(RulebookError::Unsupported { kind: kind_name(), keyword, path: path.clone() });
         }
         if let Some(pattern) = &schema.pattern {
             let compiled = Regex::new(pattern).map_err(|source| RulebookError::Pattern {
@@ -134,12 +110,7 @@ impl Rulebook {
             })?;
             self.patterns.insert(pattern.clone(), compiled);
         }
-        for rule in schema
-            .x_kubernetes_validations
-            .iter()
-            .flatten()
-            .map(|rule| &rule.rule)
-        {
+        for rule in schema.x_kubernetes_validations.iter().flatten().map(|rule| &rule.rule) {
             let program = Program::compile(rule).map_err(|error| RulebookError::Rule {
                 kind: kind_name(),
                 path: path.clone(),
@@ -151,10 +122,7 @@ impl Rulebook {
         for (name, property) in schema.properties.iter().flatten() {
             self.load(kind, property, &path.field(name))?;
         }
-        for (place, below) in [
-            ("[]", structure::items(schema)),
-            ("{}", structure::values(schema)),
-        ] {
+        for (place, below) in [("[]", structure::items(schema)), ("{}", structure::values(schema))] {
             if let Some(below) = below {
                 self.load(kind, below, &path.field(place))?;
             }
@@ -173,19 +141,13 @@ impl Rulebook {
         match text("apiVersion") {
             Some(API_VERSION) => {}
             other => {
-                let message = format!(
-                    "{:?} is not known: it must be {API_VERSION}",
-                    other.unwrap_or_default()
-                );
+                let message = format!("{:?} is not known: it must be {API_VERSION}", other.unwrap_or_default());
                 return Err(Violation::new(FieldPath::of(["apiVersion"]), message));
             }
         }
         let kind = text("kind").unwrap_or_default();
         self.schemas.get(kind).ok_or_else(|| {
-            Violation::new(
-                FieldPath::of(["kind"]),
-                format!("{kind:?} is not known: it must be one of {}", kinds()),
-            )
+            Violation::new(FieldPath::of(["kind"]), format!("{kind:?} is not known: it must be one of {}", kinds()))
         })
     }
 
@@ -216,20 +178,15 @@ impl Rulebook {
         let value = self.judge(value)?;
         let named = named(&value);
         let refuse = |path: FieldPath, message: String| {
-            vec![Violation {
-                object: named.clone(),
-                ..Violation::new(path, message)
-            }]
+            vec![Violation { object: named.clone(), ..Violation::new(path, message) }]
         };
         let object = Object::from_json(value).map_err(|error| {
-            let source = std::error::Error::source(&error)
-                .map(|source| format!(": {source}"))
-                .unwrap_or_default();
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
             refuse(FieldPath::default(), format!("{error}{source}"))
         })?;
         match object.validated() {
             Ok(_) => Ok(object),
-            Err(error) => Err(refuse(FieldPath::of(error.field.split('.')), error.message)),
+            Err(error) => Err(refuse(FieldPath::parse(&error.field), error.message)),
         }
     }
 
@@ -242,29 +199,16 @@ impl Rulebook {
     }
 
     fn judge_structure(&self, schema: &JSONSchemaProps, value: &Value) -> Vec<Violation> {
-        let mut structure = Structure {
-            patterns: &self.patterns,
-            found: Vec::new(),
-        };
+        let mut structure = Structure { patterns: &self.patterns, found: Vec::new() };
         let root = FieldPath::default();
         let Value::Object(fields) = value else {
             return structure.found;
         };
-        for name in schema
-            .required
-            .iter()
-            .flatten()
-            .filter(|name| !fields.contains_key(*name))
-        {
-            structure
-                .found
-                .push(Violation::new(root.field(name), "is required".to_owned()));
+        for name in schema.required.iter().flatten().filter(|name| !fields.contains_key(*name)) {
+            structure.found.push(Violation::new(root.field(name), "is required".to_owned()));
         }
         for (name, value) in fields {
-            let property = schema
-                .properties
-                .as_ref()
-                .and_then(|properties| properties.get(name));
+            let property = schema.properties.as_ref().and_then(|properties| properties.get(name));
             match (name.as_str(), property) {
                 // Not in a definition's schema: they are the same for every kind.
                 ("apiVersion" | "kind" | "metadata", _) => {}
@@ -285,11 +229,7 @@ impl Rulebook {
         old: Option<&Value>,
         changes_only: bool,
     ) -> Vec<Violation> {
-        let mut rules = Rules {
-            programs: &self.programs,
-            changes_only,
-            found: Vec::new(),
-        };
+        let mut rules = Rules { programs: &self.programs, changes_only, found: Vec::new() };
         rules.check(schema, value, old, &FieldPath::default());
         rules.found
     }
@@ -297,9 +237,6 @@ impl Rulebook {
 
 fn named(value: &Value) -> Option<String> {
     let kind = value.get("kind")?.as_str()?;
-    let name = value
-        .get("metadata")
-        .and_then(|metadata| metadata.get("name"))
-        .and_then(Value::as_str);
+    let name = value.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Value::as_str);
     Some(name.map_or_else(|| kind.to_owned(), |name| format!("{kind}/{name}")))
 }

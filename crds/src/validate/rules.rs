@@ -25,19 +25,9 @@ pub(super) struct Rules<'a> {
 
 impl Rules<'_> {
     /// Evaluates the rules of a value and of everything in it.
-    pub(super) fn check(
-        &mut self,
-        schema: &JSONSchemaProps,
-        value: &Value,
-        old: Option<&Value>,
-        path: &FieldPath,
-    ) {
+    pub(super) fn check(&mut self, schema: &JSONSchemaProps, value: &Value, old: Option<&Value>, path: &FieldPath) {
         for rule in schema.x_kubernetes_validations.iter().flatten() {
-            let message = || {
-                rule.message
-                    .clone()
-                    .unwrap_or_else(|| format!("failed rule: {}", rule.rule))
-            };
+            let message = || rule.message.clone().unwrap_or_else(|| format!("failed rule: {}", rule.rule));
             match self.evaluate(&rule.rule, schema, value, old) {
                 Ok(true) => {}
                 Ok(false) => self.found.push(Violation::new(path.clone(), message())),
@@ -58,12 +48,7 @@ impl Rules<'_> {
                         .and_then(|properties| properties.get(name))
                         .or_else(|| values(schema));
                     if let Some(property) = property {
-                        self.check(
-                            property,
-                            value,
-                            old.and_then(|old| old.get(name)),
-                            &path.field(name),
-                        );
+                        self.check(property, value, old.and_then(|old| old.get(name)), &path.field(name));
                     }
                 }
             }
@@ -73,10 +58,8 @@ impl Rules<'_> {
                     // Only a list with keys says which element was which.
                     let keyed = schema.x_kubernetes_list_type.as_deref() == Some("map");
                     let before = old.filter(|_| keyed).and_then(Value::as_array);
-                    let before = before.and_then(|all| {
-                        all.iter()
-                            .find(|other| identity(schema, other) == identity(schema, element))
-                    });
+                    let before = before
+                        .and_then(|all| all.iter().find(|other| identity(schema, other) == identity(schema, element)));
                     self.check(items, element, before, &path.index(index));
                 }
             }
@@ -119,41 +102,21 @@ fn to_cel(schema: &JSONSchemaProps, value: &Value) -> cel::Value {
         Value::Number(number) if schema.type_.as_deref() == Some("number") => {
             cel::Value::Float(number.as_f64().unwrap_or(f64::NAN))
         }
-        Value::Number(number) => number.as_i64().map_or_else(
-            || cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-            cel::Value::Int,
-        ),
+        Value::Number(number) => {
+            number.as_i64().map_or_else(|| cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)), cel::Value::Int)
+        }
         Value::Array(elements) => {
             let fallback = JSONSchemaProps::default();
             let items = items(schema).unwrap_or(&fallback);
-            cel::Value::from(
-                elements
-                    .iter()
-                    .map(|element| to_cel(items, element))
-                    .collect::<Vec<_>>(),
-            )
+            cel::Value::from(elements.iter().map(|element| to_cel(items, element)).collect::<Vec<_>>())
         }
         Value::Object(object) => {
             let fallback = JSONSchemaProps::default();
             let entry = |(name, value): (&String, &Value)| {
-                let property = schema
-                    .properties
-                    .as_ref()
-                    .and_then(|properties| properties.get(name));
-                (
-                    name.clone(),
-                    to_cel(
-                        property.or_else(|| values(schema)).unwrap_or(&fallback),
-                        value,
-                    ),
-                )
+                let property = schema.properties.as_ref().and_then(|properties| properties.get(name));
+                (name.clone(), to_cel(property.or_else(|| values(schema)).unwrap_or(&fallback), value))
             };
-            cel::Value::from(
-                object
-                    .iter()
-                    .map(entry)
-                    .collect::<HashMap<String, cel::Value>>(),
-            )
+            cel::Value::from(object.iter().map(entry).collect::<HashMap<String, cel::Value>>())
         }
     }
 }

@@ -46,28 +46,13 @@ pub(super) fn unsupported(schema: &JSONSchemaProps) -> Vec<&'static str> {
         ("minProperties", schema.min_properties.is_some()),
         ("uniqueItems", schema.unique_items.is_some()),
         ("nullable", schema.nullable.is_some()),
-        (
-            "x-kubernetes-int-or-string",
-            schema.x_kubernetes_int_or_string.is_some(),
-        ),
-        (
-            "x-kubernetes-preserve-unknown-fields",
-            schema.x_kubernetes_preserve_unknown_fields.is_some(),
-        ),
-        (
-            "x-kubernetes-embedded-resource",
-            schema.x_kubernetes_embedded_resource.is_some(),
-        ),
-        (
-            "items (a list)",
-            matches!(schema.items, Some(JSONSchemaPropsOrArray::Schemas(_))),
-        ),
+        ("x-kubernetes-int-or-string", schema.x_kubernetes_int_or_string.is_some()),
+        ("x-kubernetes-preserve-unknown-fields", schema.x_kubernetes_preserve_unknown_fields.is_some()),
+        ("x-kubernetes-embedded-resource", schema.x_kubernetes_embedded_resource.is_some()),
+        ("items (a list)", matches!(schema.items, Some(JSONSchemaPropsOrArray::Schemas(_)))),
         ("type (none)", schema.type_.is_none()),
     ];
-    used.into_iter()
-        .filter(|(_, used)| *used)
-        .map(|(keyword, _)| keyword)
-        .collect()
+    used.into_iter().filter(|(_, used)| *used).map(|(keyword, _)| keyword).collect()
 }
 
 /// Fills in the defaults of a schema. `null` counts as left out, as an API server has it for fields that are not nullable.
@@ -84,16 +69,12 @@ pub(super) fn fill_defaults(schema: &JSONSchemaProps, value: &mut Value) {
                 }
             }
             if let Some(values) = values(schema) {
-                object
-                    .values_mut()
-                    .for_each(|value| fill_defaults(values, value));
+                object.values_mut().for_each(|value| fill_defaults(values, value));
             }
         }
         Value::Array(elements) => {
             if let Some(items) = items(schema) {
-                elements
-                    .iter_mut()
-                    .for_each(|element| fill_defaults(items, element));
+                elements.iter_mut().for_each(|element| fill_defaults(items, element));
             }
         }
         _ => {}
@@ -123,30 +104,15 @@ impl Structure<'_> {
             ("boolean", Value::Bool(_)) => {}
             ("number", Value::Number(number)) => self.check_number(schema, number, path),
             // As in JSON Schema, 3.0 is an integer.
-            ("integer", Value::Number(number))
-                if number.as_f64().is_some_and(|number| number.fract() == 0.0) =>
-            {
+            ("integer", Value::Number(number)) if number.as_f64().is_some_and(|number| number.fract() == 0.0) => {
                 self.check_number(schema, number, path);
             }
-            _ => self.refuse(
-                path,
-                format!("must be {}, not {}", described(wanted), found(value)),
-            ),
+            _ => self.refuse(path, format!("must be {}, not {}", described(wanted), found(value))),
         }
     }
 
-    fn check_object(
-        &mut self,
-        schema: &JSONSchemaProps,
-        object: &Map<String, Value>,
-        path: &FieldPath,
-    ) {
-        for name in schema
-            .required
-            .iter()
-            .flatten()
-            .filter(|name| !object.contains_key(*name))
-        {
+    fn check_object(&mut self, schema: &JSONSchemaProps, object: &Map<String, Value>, path: &FieldPath) {
+        for name in schema.required.iter().flatten().filter(|name| !object.contains_key(*name)) {
             self.refuse(&path.field(name), "is required".to_owned());
         }
         if let Some(most) = schema.max_properties
@@ -156,24 +122,12 @@ impl Structure<'_> {
         }
         for (name, value) in object {
             let path = path.field(name);
-            match schema
-                .properties
-                .as_ref()
-                .and_then(|properties| properties.get(name))
-                .or_else(|| values(schema))
-            {
+            match schema.properties.as_ref().and_then(|properties| properties.get(name)).or_else(|| values(schema)) {
                 Some(property) => self.check(property, value, &path),
                 None => {
-                    let allowed: Vec<&str> = schema
-                        .properties
-                        .iter()
-                        .flat_map(BTreeMap::keys)
-                        .map(String::as_str)
-                        .collect();
-                    self.refuse(
-                        &path,
-                        format!("unknown field: allowed are {}", allowed.join(", ")),
-                    );
+                    let allowed: Vec<&str> =
+                        schema.properties.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+                    self.refuse(&path, format!("unknown field: allowed are {}", allowed.join(", ")));
                 }
             }
         }
@@ -181,33 +135,17 @@ impl Structure<'_> {
 
     fn check_list(&mut self, schema: &JSONSchemaProps, elements: &[Value], path: &FieldPath) {
         let length = i64::try_from(elements.len()).unwrap_or(i64::MAX);
-        if schema.min_items.is_some_and(|least| length < least)
-            || schema.max_items.is_some_and(|most| length > most)
-        {
-            self.refuse(
-                path,
-                format!(
-                    "must have {} entries",
-                    bounds(schema.min_items, schema.max_items)
-                ),
-            );
+        if schema.min_items.is_some_and(|least| length < least) || schema.max_items.is_some_and(|most| length > most) {
+            self.refuse(path, format!("must have {} entries", bounds(schema.min_items, schema.max_items)));
         }
         for (index, element) in elements.iter().enumerate() {
             if let Some(items) = items(schema) {
                 self.check(items, element, &path.index(index));
             }
-            let same = |other: &&Value| {
-                identity(schema, other)
-                    .is_some_and(|other| Some(other) == identity(schema, element))
-            };
+            let same =
+                |other: &&Value| identity(schema, other).is_some_and(|other| Some(other) == identity(schema, element));
             if elements.iter().take(index).any(|other| same(&other)) {
-                let keys = schema
-                    .x_kubernetes_list_map_keys
-                    .iter()
-                    .flatten()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join(", ");
+                let keys = schema.x_kubernetes_list_map_keys.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
                 let what = if keys.is_empty() {
                     "stands twice: write it once".to_owned()
                 } else {
@@ -222,59 +160,27 @@ impl Structure<'_> {
         if let Some(allowed) = &schema.enum_
             && !allowed.iter().any(|allowed| allowed.0 == *text)
         {
-            let allowed: Vec<&str> = allowed
-                .iter()
-                .filter_map(|allowed| allowed.0.as_str())
-                .collect();
-            self.refuse(
-                path,
-                format!(
-                    "{text:?} is not allowed: it must be one of {}",
-                    allowed.join(", ")
-                ),
-            );
+            let allowed: Vec<&str> = allowed.iter().filter_map(|allowed| allowed.0.as_str()).collect();
+            self.refuse(path, format!("{text:?} is not allowed: it must be one of {}", allowed.join(", ")));
         }
         let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-        if schema.min_length.is_some_and(|least| length < least)
-            || schema.max_length.is_some_and(|most| length > most)
+        if schema.min_length.is_some_and(|least| length < least) || schema.max_length.is_some_and(|most| length > most)
         {
-            self.refuse(
-                path,
-                format!(
-                    "must have {} characters",
-                    bounds(schema.min_length, schema.max_length)
-                ),
-            );
+            self.refuse(path, format!("must have {} characters", bounds(schema.min_length, schema.max_length)));
         }
         if let Some(pattern) = &schema.pattern
-            && self
-                .patterns
-                .get(pattern)
-                .is_none_or(|pattern| !pattern.is_match(text))
+            && self.patterns.get(pattern).is_none_or(|pattern| !pattern.is_match(text))
         {
-            self.refuse(
-                path,
-                format!("{text:?} is not allowed: {}", allowed_by(pattern)),
-            );
+            self.refuse(path, format!("{text:?} is not allowed: {}", allowed_by(pattern)));
         }
     }
 
-    fn check_number(
-        &mut self,
-        schema: &JSONSchemaProps,
-        number: &serde_json::Number,
-        path: &FieldPath,
-    ) {
+    fn check_number(&mut self, schema: &JSONSchemaProps, number: &serde_json::Number, path: &FieldPath) {
         let value = number.as_f64().unwrap_or(f64::NAN);
-        if schema.minimum.is_some_and(|least| value < least)
-            || schema.maximum.is_some_and(|most| value > most)
-        {
+        if schema.minimum.is_some_and(|least| value < least) || schema.maximum.is_some_and(|most| value > most) {
             self.refuse(
                 path,
-                format!(
-                    "{number} is not allowed: it must be {}",
-                    bounds(schema.minimum, schema.maximum)
-                ),
+                format!("{number} is not allowed: it must be {}", bounds(schema.minimum, schema.maximum)),
             );
         }
     }
@@ -284,12 +190,9 @@ impl Structure<'_> {
 pub(super) fn identity(schema: &JSONSchemaProps, element: &Value) -> Option<Vec<Value>> {
     match schema.x_kubernetes_list_type.as_deref() {
         Some("set") => Some(vec![element.clone()]),
-        Some("map") => schema
-            .x_kubernetes_list_map_keys
-            .iter()
-            .flatten()
-            .map(|key| element.get(key).cloned())
-            .collect(),
+        Some("map") => {
+            schema.x_kubernetes_list_map_keys.iter().flatten().map(|key| element.get(key).cloned()).collect()
+        }
         _ => None,
     }
 }
@@ -297,9 +200,7 @@ pub(super) fn identity(schema: &JSONSchemaProps, element: &Value) -> Option<Vec<
 /// A pattern in words, where it is one of ours.
 fn allowed_by(pattern: &str) -> String {
     let name = |most: &str| {
-        format!(
-            "it must be a name: 1 to {most} characters, lower-case letters, digits and '-', the first a letter"
-        )
+        format!("it must be a name: 1 to {most} characters, lower-case letters, digits and '-', the first a letter")
     };
     match pattern {
         crate::quantity::PATTERN => format!("it must be {}", crate::quantity::ALLOWED),
@@ -307,10 +208,7 @@ fn allowed_by(pattern: &str) -> String {
         other => [40, 24]
             .into_iter()
             .find(|most| crate::names::pattern(*most) == other)
-            .map_or_else(
-                || format!("it must match {other}"),
-                |most| name(&most.to_string()),
-            ),
+            .map_or_else(|| format!("it must match {other}"), |most| name(&most.to_string())),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::path::FieldPath;
 use super::violation::Violation;
+use crate::quantity::ByteSize;
 use crate::v1alpha1::{StoragePool, StorageTier};
 use crate::{Kind, Object};
 
@@ -17,9 +18,7 @@ pub fn set(objects: &[Object]) -> Vec<Violation> {
     for object in objects {
         match object {
             Object::StoragePool(pool) => judge.pool(object, pool),
-            Object::StorageNode(node) => {
-                judge.named_pool(object, &node.spec.pool, FieldPath::of(["spec", "pool"]))
-            }
+            Object::StorageNode(node) => judge.named_pool(object, &node.spec.pool, FieldPath::of(["spec", "pool"])),
             Object::MigrationPolicy(policy) => {
                 for (index, pool) in policy.spec.pools.iter().enumerate() {
                     judge.named_pool(object, pool, FieldPath::of(["spec", "pools"]).index(index));
@@ -28,11 +27,9 @@ pub fn set(objects: &[Object]) -> Vec<Violation> {
                     judge.temperature(object, tier);
                 }
             }
-            Object::Migration(migration) => judge.named_tier(
-                object,
-                &migration.spec.to_tier,
-                FieldPath::of(["spec", "toTier"]),
-            ),
+            Object::Migration(migration) => {
+                judge.named_tier(object, &migration.spec.to_tier, FieldPath::of(["spec", "toTier"]))
+            }
             Object::StorageCluster(_) | Object::StorageTier(_) => {}
         }
     }
@@ -51,27 +48,17 @@ impl<'a> Judge<'a> {
             Object::StorageTier(tier) => Some((object.name(), tier)),
             _ => None,
         };
-        Self {
-            objects,
-            tiers: objects.iter().filter_map(tier).collect(),
-            found: Vec::new(),
-        }
+        Self { objects, tiers: objects.iter().filter_map(tier).collect(), found: Vec::new() }
     }
 
     fn refuse(&mut self, object: &Object, path: FieldPath, message: String) {
         let named = Some(format!("{}/{}", object.kind(), object.name()));
-        self.found.push(Violation {
-            object: named,
-            ..Violation::new(path, message)
-        });
+        self.found.push(Violation { object: named, ..Violation::new(path, message) });
     }
 
     fn names_of(&self, kind: Kind, cluster: Option<&str>) -> Vec<&'a str> {
         let of_kind = self.objects.iter().filter(|object| object.kind() == kind);
-        of_kind
-            .filter(|object| cluster.is_none_or(|cluster| object.cluster() == cluster))
-            .map(Object::name)
-            .collect()
+        of_kind.filter(|object| cluster.is_none_or(|cluster| object.cluster() == cluster)).map(Object::name).collect()
     }
 
     fn names(&mut self) {
@@ -89,16 +76,8 @@ impl<'a> Judge<'a> {
 
     fn clusters(&mut self) {
         let known = self.names_of(Kind::StorageCluster, None);
-        for object in self
-            .objects
-            .iter()
-            .filter(|object| !known.contains(&object.cluster()))
-        {
-            let message = format!(
-                "no StorageCluster {:?}: {}",
-                object.cluster(),
-                existing(&known)
-            );
+        for object in self.objects.iter().filter(|object| !known.contains(&object.cluster())) {
+            let message = format!("no StorageCluster {:?}: {}", object.cluster(), existing(&known));
             self.refuse(object, FieldPath::of(["spec", "cluster"]), message);
         }
     }
@@ -112,22 +91,26 @@ impl<'a> Judge<'a> {
             if let Some(other) = ranks.insert((&tier.spec.cluster, tier.spec.rank), object.name())
                 && other != object.name()
             {
-                let message = format!(
-                    "{} is the rank of {other} already: every tier of a cluster needs its own",
-                    tier.spec.rank
-                );
+                let message =
+                    format!("{} is the rank of {other} already: every tier of a cluster needs its own", tier.spec.rank);
                 self.refuse(object, FieldPath::of(["spec", "rank"]), message);
             }
         }
     }
 
     fn pool(&mut self, object: &Object, pool: &StoragePool) {
-        for (index, tier) in pool.spec.tiers.iter().enumerate() {
-            self.named_tier(
-                object,
-                &tier.name,
-                FieldPath::of(["spec", "tiers"]).index(index).field("name"),
-            );
+        for (index, in_pool) in pool.spec.tiers.iter().enumerate() {
+            let path = FieldPath::of(["spec", "tiers"]).index(index);
+            self.named_tier(object, &in_pool.name, path.field("name"));
+            let size: Option<ByteSize> = in_pool.size.as_deref().and_then(|size| size.parse().ok());
+            let reserve = self.tiers.get(in_pool.name.as_str()).and_then(|tier| tier.spec.reserve.as_deref());
+            let reserve: Option<ByteSize> = reserve.and_then(|reserve| reserve.parse().ok());
+            if let (Some(size), Some(reserve)) = (size, reserve)
+                && size <= reserve
+            {
+                let message = format!("{size} leaves nothing after the tier's reserve of {reserve}: it must be more");
+                self.refuse(object, path.field("size"), message);
+            }
         }
     }
 
@@ -135,11 +118,7 @@ impl<'a> Judge<'a> {
     fn named_tier(&mut self, object: &Object, tier: &str, path: FieldPath) {
         let known = self.names_of(Kind::StorageTier, Some(object.cluster()));
         if !known.contains(&tier) {
-            let message = format!(
-                "no StorageTier {tier:?} of cluster {:?}: {}",
-                object.cluster(),
-                existing(&known)
-            );
+            let message = format!("no StorageTier {tier:?} of cluster {:?}: {}", object.cluster(), existing(&known));
             self.refuse(object, path, message);
         }
     }
@@ -148,11 +127,7 @@ impl<'a> Judge<'a> {
     fn named_pool(&mut self, object: &Object, pool: &str, path: FieldPath) {
         let known = self.names_of(Kind::StoragePool, Some(object.cluster()));
         if !known.contains(&pool) {
-            let message = format!(
-                "no StoragePool {pool:?} of cluster {:?}: {}",
-                object.cluster(),
-                existing(&known)
-            );
+            let message = format!("no StoragePool {pool:?} of cluster {:?}: {}", object.cluster(), existing(&known));
             self.refuse(object, path, message);
         }
     }
@@ -161,13 +136,8 @@ impl<'a> Judge<'a> {
     fn temperature(&mut self, object: &Object, tier: &str) {
         let path = FieldPath::of(["spec", "temperatures"]).field(tier);
         self.named_tier(object, tier, path.clone());
-        let of_cluster = self
-            .tiers
-            .values()
-            .filter(|tier| tier.spec.cluster == object.cluster());
-        let slowest = of_cluster
-            .max_by_key(|tier| tier.spec.rank)
-            .and_then(|tier| tier.metadata.name.as_deref());
+        let of_cluster = self.tiers.values().filter(|tier| tier.spec.cluster == object.cluster());
+        let slowest = of_cluster.max_by_key(|tier| tier.spec.rank).and_then(|tier| tier.metadata.name.as_deref());
         if slowest == Some(tier) {
             self.refuse(
                 object,
@@ -179,9 +149,5 @@ impl<'a> Judge<'a> {
 }
 
 fn existing(known: &[&str]) -> String {
-    if known.is_empty() {
-        "there is none yet".to_owned()
-    } else {
-        format!("there is {}", known.join(", "))
-    }
+    if known.is_empty() { "there is none yet".to_owned() } else { format!("there is {}", known.join(", ")) }
 }

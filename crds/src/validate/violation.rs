@@ -23,13 +23,7 @@ impl Violation {
     /// One that has a place in an object.
     #[must_use]
     pub const fn new(path: FieldPath, message: String) -> Self {
-        Self {
-            document: None,
-            line: None,
-            object: None,
-            path,
-            message,
-        }
+        Self { document: None, line: None, object: None, path, message }
     }
 
     /// One that has none.
@@ -40,20 +34,14 @@ impl Violation {
     /// A text that is not YAML.
     pub(super) fn of_syntax(document: usize, error: &serde_yaml::Error) -> Self {
         let line = error.location().map(|location| location.line());
-        Self {
-            document: Some(document),
-            line,
-            ..Self::of_text(format!("not readable as YAML: {error}"))
-        }
+        Self { document: Some(document), line, ..Self::of_text(format!("not readable as YAML: {error}")) }
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.document, self.line) {
-            (Some(document), Some(line)) => {
-                write!(formatter, "document {document}, line {line}: ")?
-            }
+            (Some(document), Some(line)) => write!(formatter, "document {document}, line {line}: ")?,
             (Some(document), None) => write!(formatter, "document {document}: ")?,
             (None, _) => {}
         }

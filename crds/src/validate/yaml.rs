@@ -19,10 +19,8 @@ fn convert(value: serde_yaml::Value, path: &FieldPath) -> Result<Value, Violatio
         serde_yaml::Value::String(text) => Value::String(text),
         serde_yaml::Value::Number(number) => Value::Number(convert_number(&number, path)?),
         serde_yaml::Value::Sequence(elements) => {
-            let elements = elements
-                .into_iter()
-                .enumerate()
-                .map(|(index, element)| convert(element, &path.index(index)));
+            let elements =
+                elements.into_iter().enumerate().map(|(index, element)| convert(element, &path.index(index)));
             Value::Array(elements.collect::<Result<_, _>>()?)
         }
         serde_yaml::Value::Mapping(entries) => {
@@ -31,8 +29,7 @@ fn convert(value: serde_yaml::Value, path: &FieldPath) -> Result<Value, Violatio
                 let serde_yaml::Value::String(key) = key else {
                     return Err(Violation::new(
                         path.clone(),
-                        "field names must be text: put quotes around numbers and true or false"
-                            .to_owned(),
+                        "field names must be text: put quotes around numbers and true or false".to_owned(),
                     ));
                 };
                 let value = convert(value, &path.field(&key))?;
@@ -43,26 +40,15 @@ fn convert(value: serde_yaml::Value, path: &FieldPath) -> Result<Value, Violatio
         serde_yaml::Value::Tagged(tagged) => {
             return Err(Violation::new(
                 path.clone(),
-                format!(
-                    "the tag {} is not allowed: write the plain value",
-                    tagged.tag
-                ),
+                format!("the tag {} is not allowed: write the plain value", tagged.tag),
             ));
         }
     })
 }
 
 fn convert_number(number: &serde_yaml::Number, path: &FieldPath) -> Result<Number, Violation> {
-    let whole = number
-        .as_i64()
-        .map(Number::from)
-        .or_else(|| number.as_u64().map(Number::from));
+    let whole = number.as_i64().map(Number::from).or_else(|| number.as_u64().map(Number::from));
     whole
         .or_else(|| number.as_f64().and_then(Number::from_f64))
-        .ok_or_else(|| {
-            Violation::new(
-                path.clone(),
-                format!("{number} is not allowed: numbers must be finite"),
-            )
-        })
+        .ok_or_else(|| Violation::new(path.clone(), format!("{number} is not allowed: numbers must be finite")))
 }
