@@ -26,10 +26,7 @@ impl Batch {
     /// An empty batch with room for `mutations`.
     #[must_use]
     pub fn with_capacity(mutations: usize) -> Self {
-        Self {
-            conditions: Vec::new(),
-            mutations: Vec::with_capacity(mutations),
-        }
+        Self { conditions: Vec::new(), mutations: Vec::with_capacity(mutations) }
     }
 
     /// Adds a put.
@@ -41,12 +38,7 @@ impl Batch {
 
     /// Adds a put to a batch that is filled in a loop.
     pub fn push_put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.mutations.push(Mutation {
-            kind: Some(Kind::Put(mutation::Put {
-                key: key.into(),
-                value: value.into(),
-            })),
-        });
+        self.mutations.push(Mutation { kind: Some(Kind::Put(mutation::Put { key: key.into(), value: value.into() })) });
     }
 
     /// Adds a delete.
@@ -58,9 +50,7 @@ impl Batch {
 
     /// Adds a delete to a batch that is filled in a loop.
     pub fn push_delete(&mut self, key: impl Into<Bytes>) {
-        self.mutations.push(Mutation {
-            kind: Some(Kind::Delete(mutation::Delete { key: key.into() })),
-        });
+        self.mutations.push(Mutation { kind: Some(Kind::Delete(mutation::Delete { key: key.into() })) });
     }
 
     /// Applies the batch only where `key` has no record.
@@ -82,10 +72,7 @@ impl Batch {
     }
 
     fn when(mut self, key: Bytes, expected: Expected) -> Self {
-        self.conditions.push(Condition {
-            key,
-            expected: Some(expected),
-        });
+        self.conditions.push(Condition { key, expected: Some(expected) });
         self
     }
 
@@ -103,27 +90,19 @@ impl Batch {
 
     /// Every key it names, conditions first; keys of an unset mutation are absent.
     pub fn keys(&self) -> impl Iterator<Item = &Bytes> + Clone {
-        let mutated = self
-            .mutations
-            .iter()
-            .filter_map(|mutation| match &mutation.kind {
-                Some(Kind::Put(put)) => Some(&put.key),
-                Some(Kind::Delete(delete)) => Some(&delete.key),
-                None => None,
-            });
-        self.conditions
-            .iter()
-            .map(|condition| &condition.key)
-            .chain(mutated)
+        let mutated = self.mutations.iter().filter_map(|mutation| match &mutation.kind {
+            Some(Kind::Put(put)) => Some(&put.key),
+            Some(Kind::Delete(delete)) => Some(&delete.key),
+            None => None,
+        });
+        self.conditions.iter().map(|condition| &condition.key).chain(mutated)
     }
 
     /// Every value it writes.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Bytes> {
-        self.mutations
-            .iter()
-            .filter_map(|mutation| match &mutation.kind {
-                Some(Kind::Put(put)) => Some(&put.value),
-                _ => None,
-            })
+        self.mutations.iter().filter_map(|mutation| match &mutation.kind {
+            Some(Kind::Put(put)) => Some(&put.value),
+            _ => None,
+        })
     }
 }

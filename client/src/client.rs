@@ -18,8 +18,7 @@ use tokio::{sync::Mutex, time::Instant};
 use tonic::{Code, Response, Status, transport::Channel};
 
 use crate::{
-    AdminClient, Batch, Durability, Endpoints, Error, KeyRange, NodeEndpoint, Options, RangeTable,
-    Scan, ScanOptions,
+    AdminClient, Batch, Durability, Endpoints, Error, KeyRange, NodeEndpoint, Options, RangeTable, Scan, ScanOptions,
     connection::Connection,
     request_id::RequestIds,
     retry::{CallKind, Decision, Failure, decide},
@@ -44,11 +43,7 @@ pub struct Record {
 }
 
 pub(crate) fn record(record: v1::Record) -> Record {
-    Record {
-        key: record.key,
-        value: record.value,
-        version: record.version,
-    }
+    Record { key: record.key, value: record.value, version: record.version }
 }
 
 /// A client of one cluster. Clones share connections and the table of ranges.
@@ -90,15 +85,9 @@ impl Client {
     /// Unusable endpoints, a node that does not answer, or ranges with a gap or an overlap.
     pub async fn connect(endpoints: Endpoints, options: Options) -> Result<Self, Error> {
         let nodes = endpoints.nodes().to_vec();
-        let connections = nodes
-            .iter()
-            .map(|node| Connection::new(node, &options))
-            .collect::<Result<Vec<_>, _>>()?;
-        let known: Option<Vec<_>> = nodes
-            .iter()
-            .enumerate()
-            .map(|(index, node)| node.range.clone().map(|range| (range, index)))
-            .collect();
+        let connections = nodes.iter().map(|node| Connection::new(node, &options)).collect::<Result<Vec<_>, _>>()?;
+        let known: Option<Vec<_>> =
+            nodes.iter().enumerate().map(|(index, node)| node.range.clone().map(|range| (range, index))).collect();
         let entries = match known {
             Some(entries) => entries,
             None => learn(&nodes, &connections, &options).await?,
@@ -112,29 +101,19 @@ impl Client {
             connections,
             options,
         };
-        Ok(Self {
-            timeout: shared.options.timeout,
-            durability: shared.options.durability,
-            shared: Arc::new(shared),
-        })
+        Ok(Self { timeout: shared.options.timeout, durability: shared.options.durability, shared: Arc::new(shared) })
     }
 
     /// The same client with another deadline for its calls.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self {
-            timeout,
-            ..self.clone()
-        }
+        Self { timeout, ..self.clone() }
     }
 
     /// The same client with another durability for its writes.
     #[must_use]
     pub fn with_durability(&self, durability: Durability) -> Self {
-        Self {
-            durability,
-            ..self.clone()
-        }
+        Self { durability, ..self.clone() }
     }
 
     /// The deadline of its calls.
@@ -175,10 +154,7 @@ impl Client {
                 |ranges| Ok(ranges.owner(&key)),
                 &header,
                 |mut kv, header, remaining| {
-                    let request = v1::GetRequest {
-                        header: Some(header),
-                        key: key.clone(),
-                    };
+                    let request = v1::GetRequest { header: Some(header), key: key.clone() };
                     async move { kv.get(with_deadline(request, remaining)).await }
                 },
             )
@@ -199,10 +175,8 @@ impl Client {
         for (index, key) in keys.iter().enumerate() {
             by_node.entry(ranges.owner(key)).or_default().push(index);
         }
-        let chunks: Vec<Vec<usize>> = by_node
-            .values()
-            .flat_map(|indices| indices.chunks(BATCH_GET_KEYS).map(<[usize]>::to_vec))
-            .collect();
+        let chunks: Vec<Vec<usize>> =
+            by_node.values().flat_map(|indices| indices.chunks(BATCH_GET_KEYS).map(<[usize]>::to_vec)).collect();
         let mut answers: Vec<Option<Record>> = vec![None; keys.len()];
         let mut pending = stream::iter(chunks.into_iter().map(|chunk| self.get_chunk(keys, chunk)))
             .buffer_unordered(BATCH_GET_CONCURRENCY);
@@ -216,11 +190,7 @@ impl Client {
 
     /// Reads the keys at `indices`. Where ranges changed and they belong to several nodes now, or the answer is too
     /// large for one message, the halves are asked on their own.
-    async fn get_chunk(
-        &self,
-        keys: &[Bytes],
-        indices: Vec<usize>,
-    ) -> Result<Vec<(usize, Option<Record>)>, Error> {
+    async fn get_chunk(&self, keys: &[Bytes], indices: Vec<usize>) -> Result<Vec<(usize, Option<Record>)>, Error> {
         let mut work = vec![indices];
         let mut found = Vec::new();
         while let Some(part) = work.pop() {
@@ -247,10 +217,7 @@ impl Client {
                 |ranges| route_together(ranges, &keys),
                 &header,
                 |mut kv, header, remaining| {
-                    let request = v1::BatchGetRequest {
-                        header: Some(header),
-                        keys: keys.clone(),
-                    };
+                    let request = v1::BatchGetRequest { header: Some(header), keys: keys.clone() };
                     async move { kv.batch_get(with_deadline(request, remaining)).await }
                 },
             )
@@ -259,18 +226,10 @@ impl Client {
             return Err(Error::Contract {
                 operation: "batch get",
                 node: self.node_name(self.ranges().owner(&keys[0])),
-                detail: format!(
-                    "{} keys were asked, {} answered",
-                    keys.len(),
-                    response.results.len()
-                ),
+                detail: format!("{} keys were asked, {} answered", keys.len(), response.results.len()),
             });
         }
-        Ok(response
-            .results
-            .into_iter()
-            .map(|result| result.record.map(record))
-            .collect())
+        Ok(response.results.into_iter().map(|result| result.record.map(record)).collect())
     }
 
     /// Writes a key; returns the version it has now.
@@ -342,11 +301,7 @@ impl Client {
         for value in batch.values() {
             check_value_length(value)?;
         }
-        let kind = if batch.conditions.is_empty() {
-            CallKind::Write
-        } else {
-            CallKind::ConditionalWrite
-        };
+        let kind = if batch.conditions.is_empty() { CallKind::Write } else { CallKind::ConditionalWrite };
         let header = self.shared.ids.next_header();
         let response = self
             .call(
@@ -365,14 +320,12 @@ impl Client {
                 },
             )
             .await?;
-        response
-            .condition_failed
-            .map_or(Ok(response.version), |failed| {
-                Err(Error::ConditionFailed {
-                    index: failed.index,
-                    actual_version: (failed.actual_version != 0).then_some(failed.actual_version),
-                })
+        response.condition_failed.map_or(Ok(response.version), |failed| {
+            Err(Error::ConditionFailed {
+                index: failed.index,
+                actual_version: (failed.actual_version != 0).then_some(failed.actual_version),
             })
+        })
     }
 
     /// Scans a range over all nodes that own a part of it.
@@ -393,12 +346,7 @@ impl Client {
         self.shared.nodes[node].name.clone()
     }
 
-    pub(crate) fn attempts(
-        &self,
-        operation: &'static str,
-        kind: CallKind,
-        call: u64,
-    ) -> Attempt<ExponentialBackoff> {
+    pub(crate) fn attempts(&self, operation: &'static str, kind: CallKind, call: u64) -> Attempt<ExponentialBackoff> {
         Attempt {
             operation,
             kind,
@@ -446,11 +394,7 @@ impl Client {
                     });
                 }
                 Err(_elapsed) => {
-                    return Err(Error::OutcomeUnknown {
-                        operation,
-                        node: self.node_name(node),
-                        source: None,
-                    });
+                    return Err(Error::OutcomeUnknown { operation, node: self.node_name(node), source: None });
                 }
             }
         }
@@ -469,38 +413,19 @@ impl Client {
         let source = Box::new(status);
         match decide(attempt.kind, failure) {
             Decision::Refuse => {
-                return Err(Error::Refused {
-                    operation,
-                    node: name,
-                    source,
-                });
+                return Err(Error::Refused { operation, node: name, source });
             }
             Decision::OutcomeUnknown => {
-                return Err(Error::OutcomeUnknown {
-                    operation,
-                    node: name,
-                    source: Some(source),
-                });
+                return Err(Error::OutcomeUnknown { operation, node: name, source: Some(source) });
             }
             Decision::Relearn | Decision::Retry => {}
         }
         let Some(pause) = attempt.pauses.next() else {
             return Err(exhausted(operation, name, attempt.made, failure, source));
         };
-        tracing::debug!(
-            operation,
-            node = name,
-            attempt = attempt.made,
-            ?failure,
-            "sending again after a pause"
-        );
+        tracing::debug!(operation, node = name, attempt = attempt.made, ?failure, "sending again after a pause");
         if Instant::now() + pause >= attempt.deadline {
-            return Err(Error::Deadline {
-                operation,
-                node: name,
-                timeout: self.timeout,
-                source: Some(source),
-            });
+            return Err(Error::Deadline { operation, node: name, timeout: self.timeout, source: Some(source) });
         }
         if failure == Failure::RangeMismatch {
             self.relearn(attempt.generation).await?;
@@ -524,32 +449,11 @@ impl Client {
     }
 }
 
-fn exhausted(
-    operation: &'static str,
-    node: String,
-    attempts: u32,
-    failure: Failure,
-    source: Box<Status>,
-) -> Error {
+fn exhausted(operation: &'static str, node: String, attempts: u32, failure: Failure, source: Box<Status>) -> Error {
     match failure {
-        Failure::RangeMismatch => Error::Misrouted {
-            operation,
-            node,
-            attempts,
-            source,
-        },
-        Failure::Answered(Code::ResourceExhausted) => Error::Overloaded {
-            operation,
-            node,
-            attempts,
-            source,
-        },
-        _ => Error::Unavailable {
-            operation,
-            node,
-            attempts,
-            source,
-        },
+        Failure::RangeMismatch => Error::Misrouted { operation, node, attempts, source },
+        Failure::Answered(Code::ResourceExhausted) => Error::Overloaded { operation, node, attempts, source },
+        _ => Error::Unavailable { operation, node, attempts, source },
     }
 }
 
@@ -559,46 +463,28 @@ async fn learn(
     connections: &[Connection],
     options: &Options,
 ) -> Result<Vec<(KeyRange, usize)>, Error> {
-    let asked =
-        nodes
-            .iter()
-            .zip(connections)
-            .enumerate()
-            .map(|(index, (node, connection))| async move {
-                let answer = tokio::time::timeout(options.timeout, owned_range(connection))
-                    .await
-                    .unwrap_or_else(|_elapsed| Err(Status::deadline_exceeded("no answer in time")));
-                match (answer, &node.range) {
-                    (Ok(status), _) => {
-                        Ok((KeyRange::new(status.range_start, status.range_end)?, index))
-                    }
-                    (Err(_), Some(range)) => Ok((range.clone(), index)),
-                    (Err(status), None) => Err(Error::Silent {
-                        node: node.name.clone(),
-                        address: node.admin.clone(),
-                        source: Box::new(status),
-                    }),
-                }
-            });
+    let asked = nodes.iter().zip(connections).enumerate().map(|(index, (node, connection))| async move {
+        let answer = tokio::time::timeout(options.timeout, owned_range(connection))
+            .await
+            .unwrap_or_else(|_elapsed| Err(Status::deadline_exceeded("no answer in time")));
+        match (answer, &node.range) {
+            (Ok(status), _) => Ok((KeyRange::new(status.range_start, status.range_end)?, index)),
+            (Err(_), Some(range)) => Ok((range.clone(), index)),
+            (Err(status), None) => {
+                Err(Error::Silent { node: node.name.clone(), address: node.admin.clone(), source: Box::new(status) })
+            }
+        }
+    });
     futures::future::try_join_all(asked).await
 }
 
 async fn owned_range(connection: &Connection) -> Result<v1::NodeStatus, Status> {
-    let request = v1::StatusRequest {
-        interval_ms: 0,
-        once: true,
-    };
+    let request = v1::StatusRequest { interval_ms: 0, once: true };
     let mut stream = connection.admin().status(request).await?.into_inner();
-    stream
-        .message()
-        .await?
-        .ok_or_else(|| Status::internal("the status stream ended without a message"))
+    stream.message().await?.ok_or_else(|| Status::internal("the status stream ended without a message"))
 }
 
-fn route_together<'a>(
-    ranges: &RangeTable,
-    keys: impl IntoIterator<Item = &'a Bytes> + Clone,
-) -> Result<usize, Error> {
+fn route_together<'a>(ranges: &RangeTable, keys: impl IntoIterator<Item = &'a Bytes> + Clone) -> Result<usize, Error> {
     if let Some(split) = ranges.split_point(keys.clone()) {
         return Err(Error::BatchSpansNodes { split });
     }

@@ -35,9 +35,7 @@ impl Connection {
         let kv = endpoint(node, "kv", &node.kv, options)?;
         let admin = endpoint(node, "admin", &node.admin, options)?;
         Ok(Self {
-            kv: (0..options.channels_per_node.max(1))
-                .map(|_| kv.connect_lazy())
-                .collect(),
+            kv: (0..options.channels_per_node.max(1)).map(|_| kv.connect_lazy()).collect(),
             admin: admin.connect_lazy(),
             next: AtomicUsize::new(0),
             max_message_bytes: options.max_message_bytes,
@@ -62,12 +60,10 @@ fn endpoint(
     address: &str,
     options: &Options,
 ) -> Result<Endpoint, EndpointsError> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| {
-        EndpointsError::Address {
-            name: node.name.clone(),
-            port,
-            address: address.to_owned(),
-        }
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| EndpointsError::Address {
+        name: node.name.clone(),
+        port,
+        address: address.to_owned(),
     })?;
     Ok(endpoint
         .connect_timeout(options.connect_timeout)

@@ -132,17 +132,11 @@ impl Endpoints {
         }
         for (index, node) in nodes.iter().enumerate() {
             if nodes[..index].iter().any(|other| other.name == node.name) {
-                return Err(EndpointsError::Duplicate {
-                    name: node.name.clone(),
-                });
+                return Err(EndpointsError::Duplicate { name: node.name.clone() });
             }
             for (port, address) in [("kv", &node.kv), ("admin", &node.admin)] {
                 if !is_host_and_port(address) {
-                    return Err(EndpointsError::Address {
-                        name: node.name.clone(),
-                        port,
-                        address: address.clone(),
-                    });
+                    return Err(EndpointsError::Address { name: node.name.clone(), port, address: address.clone() });
                 }
             }
         }
@@ -154,10 +148,7 @@ impl Endpoints {
     /// # Errors
     /// The entry that is not understood.
     pub fn parse_list(text: &str) -> Result<Self, EndpointsError> {
-        let entries = text
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty());
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let nodes = entries.map(parse_entry).collect::<Result<Vec<_>, _>>()?;
         Self::new(None, nodes)
     }
@@ -167,13 +158,8 @@ impl Endpoints {
     /// # Errors
     /// The field that is not understood.
     pub fn parse_yaml(text: &str) -> Result<Self, EndpointsError> {
-        let file: RoutingFile =
-            serde_yaml::from_str(text).map_err(|source| EndpointsError::Parse { source })?;
-        let nodes = file
-            .nodes
-            .into_iter()
-            .map(RoutingNode::into_endpoint)
-            .collect::<Result<Vec<_>, _>>()?;
+        let file: RoutingFile = serde_yaml::from_str(text).map_err(|source| EndpointsError::Parse { source })?;
+        let nodes = file.nodes.into_iter().map(RoutingNode::into_endpoint).collect::<Result<Vec<_>, _>>()?;
         Self::new(file.cluster, nodes)
     }
 
@@ -182,10 +168,7 @@ impl Endpoints {
     /// # Errors
     /// That it cannot be read, or the field that is not understood.
     pub fn read(path: &Path) -> Result<Self, EndpointsError> {
-        let text = fs::read_to_string(path).map_err(|source| EndpointsError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = fs::read_to_string(path).map_err(|source| EndpointsError::Read { path: path.to_owned(), source })?;
         Self::parse_yaml(&text)
     }
 
@@ -202,17 +185,8 @@ impl RoutingNode {
             .range
             .map(|range| KeyRange::new(range.start, range.end))
             .transpose()
-            .map_err(|source| EndpointsError::Range {
-                name: self.name.clone(),
-                source,
-            })?;
-        Ok(NodeEndpoint {
-            name: self.name,
-            kv: self.kv,
-            admin: self.admin,
-            http: self.http,
-            range,
-        })
+            .map_err(|source| EndpointsError::Range { name: self.name.clone(), source })?;
+        Ok(NodeEndpoint { name: self.name, kv: self.kv, admin: self.admin, http: self.http, range })
     }
 }
 
@@ -238,9 +212,7 @@ fn parse_entry(entry: &str) -> Result<NodeEndpoint, EndpointsError> {
             range: None,
         })
     });
-    understood.ok_or_else(|| EndpointsError::Entry {
-        text: entry.to_owned(),
-    })
+    understood.ok_or_else(|| EndpointsError::Entry { text: entry.to_owned() })
 }
 
 #[cfg(test)]
@@ -251,41 +223,19 @@ mod tests {
     #[test]
     fn a_list_names_hosts_with_two_ports_each() {
         let endpoints = Endpoints::parse_list("127.0.0.1:7400:7401, [::1]:1:2").unwrap();
-        let [first, second] = endpoints.nodes() else {
-            unreachable!("two nodes")
-        };
-        assert_eq!(
-            (first.kv.as_str(), first.admin.as_str()),
-            ("127.0.0.1:7400", "127.0.0.1:7401")
-        );
-        assert_eq!(
-            (second.kv.as_str(), second.admin.as_str()),
-            ("[::1]:1", "[::1]:2")
-        );
+        let [first, second] = endpoints.nodes() else { unreachable!("two nodes") };
+        assert_eq!((first.kv.as_str(), first.admin.as_str()), ("127.0.0.1:7400", "127.0.0.1:7401"));
+        assert_eq!((second.kv.as_str(), second.admin.as_str()), ("[::1]:1", "[::1]:2"));
     }
 
     #[test]
     fn a_bad_entry_is_named_and_says_what_is_allowed() {
-        for bad in [
-            "localhost",
-            "localhost:7400",
-            "h:1:x",
-            "h:0:1",
-            ":1:2",
-            "a:b:1:2",
-            "h:1:70000",
-        ] {
+        for bad in ["localhost", "localhost:7400", "h:1:x", "h:0:1", ":1:2", "a:b:1:2", "h:1:70000"] {
             let error = Endpoints::parse_list(bad).unwrap_err();
-            assert!(
-                matches!(&error, EndpointsError::Entry { text } if text == bad),
-                "{bad}: {error}"
-            );
+            assert!(matches!(&error, EndpointsError::Entry { text } if text == bad), "{bad}: {error}");
             assert!(error.to_string().contains("host:kvport:adminport"));
         }
-        assert!(matches!(
-            Endpoints::parse_list(" ,"),
-            Err(EndpointsError::Empty)
-        ));
+        assert!(matches!(Endpoints::parse_list(" ,"), Err(EndpointsError::Empty)));
     }
 
     #[test]
@@ -297,35 +247,18 @@ mod tests {
         )
         .unwrap();
         assert_eq!(endpoints.cluster.as_deref(), Some("demo"));
-        assert_eq!(
-            endpoints.nodes()[0].range,
-            Some(KeyRange::new("", "h").unwrap())
-        );
+        assert_eq!(endpoints.nodes()[0].range, Some(KeyRange::new("", "h").unwrap()));
         assert_eq!(endpoints.nodes()[1].http, None);
     }
 
     #[test]
     fn a_routing_file_with_a_bad_field_is_refused() {
-        let twice =
-            r#"{nodes: [{name: a, kv: "h:1", admin: "h:2"}, {name: a, kv: "h:3", admin: "h:4"}]}"#;
-        assert!(matches!(
-            Endpoints::parse_yaml(twice),
-            Err(EndpointsError::Duplicate { .. })
-        ));
+        let twice = r#"{nodes: [{name: a, kv: "h:1", admin: "h:2"}, {name: a, kv: "h:3", admin: "h:4"}]}"#;
+        assert!(matches!(Endpoints::parse_yaml(twice), Err(EndpointsError::Duplicate { .. })));
         let address = r#"{nodes: [{name: a, kv: "h", admin: "h:2"}]}"#;
-        assert!(matches!(
-            Endpoints::parse_yaml(address),
-            Err(EndpointsError::Address { port: "kv", .. })
-        ));
-        let reversed =
-            r#"{nodes: [{name: a, kv: "h:1", admin: "h:2", range: {start: b, end: a}}]}"#;
-        assert!(matches!(
-            Endpoints::parse_yaml(reversed),
-            Err(EndpointsError::Range { .. })
-        ));
-        assert!(matches!(
-            Endpoints::parse_yaml("nodes: 3"),
-            Err(EndpointsError::Parse { .. })
-        ));
+        assert!(matches!(Endpoints::parse_yaml(address), Err(EndpointsError::Address { port: "kv", .. })));
+        let reversed = r#"{nodes: [{name: a, kv: "h:1", admin: "h:2", range: {start: b, end: a}}]}"#;
+        assert!(matches!(Endpoints::parse_yaml(reversed), Err(EndpointsError::Range { .. })));
+        assert!(matches!(Endpoints::parse_yaml("nodes: 3"), Err(EndpointsError::Parse { .. })));
     }
 }

@@ -19,9 +19,7 @@ pub enum Error {
     #[error("the nodes do not divide the keys among them")]
     Ranges(#[from] RangeError),
     /// A node did not tell which keys it owns.
-    #[error(
-        "node {node} at {address} did not say which keys it owns; start it, or correct its address"
-    )]
+    #[error("node {node} at {address} did not say which keys it owns; start it, or correct its address")]
     Silent {
         /// The node.
         node: String,
@@ -38,9 +36,7 @@ pub enum Error {
         bytes: usize,
     },
     /// A value that no node takes.
-    #[error(
-        "a value of {bytes} bytes is not allowed; values have up to {MAX_VALUE_BYTES} bytes: store it in parts"
-    )]
+    #[error("a value of {bytes} bytes is not allowed; values have up to {MAX_VALUE_BYTES} bytes: store it in parts")]
     ValueLength {
         /// Its length.
         bytes: usize,
@@ -146,9 +142,7 @@ pub enum Error {
         source: Box<Status>,
     },
     /// An answer that the contract does not allow.
-    #[error(
-        "{operation}: node {node} broke the contract: {detail}; client and node may be of different versions"
-    )]
+    #[error("{operation}: node {node} broke the contract: {detail}; client and node may be of different versions")]
     Contract {
         /// The call.
         operation: &'static str,
@@ -160,18 +154,11 @@ pub enum Error {
 }
 
 fn actual_text(version: Option<u64>) -> String {
-    version.map_or_else(
-        || "its key has no record".to_owned(),
-        |version| format!("its key has version {version}"),
-    )
+    version.map_or_else(|| "its key has no record".to_owned(), |version| format!("its key has version {version}"))
 }
 
 fn refusal_text(status: &Status) -> String {
-    if status.message().is_empty() {
-        status.code().description().to_owned()
-    } else {
-        status.message().to_owned()
-    }
+    if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() }
 }
 
 /// What a caller may do about an [`Error`].
@@ -207,12 +194,8 @@ impl Error {
             | Self::Overloaded { .. }
             | Self::Misrouted { .. } => ErrorKind::Unavailable,
             Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
-            Self::Refused { source, .. } if source.code() == tonic::Code::InvalidArgument => {
-                ErrorKind::InvalidInput
-            }
-            Self::Refused { source, .. } if source.code() == tonic::Code::DeadlineExceeded => {
-                ErrorKind::Unavailable
-            }
+            Self::Refused { source, .. } if source.code() == tonic::Code::InvalidArgument => ErrorKind::InvalidInput,
+            Self::Refused { source, .. } if source.code() == tonic::Code::DeadlineExceeded => ErrorKind::Unavailable,
             Self::Refused { .. } | Self::Contract { .. } => ErrorKind::Failed,
         }
     }

@@ -45,11 +45,7 @@ mod tests {
     fn a_prefix_ends_before_the_first_key_that_does_not_begin_with_it() {
         assert_eq!(prefix_end(b"logs/"), "logs0");
         assert_eq!(prefix_end(b"a\xff\xff"), "b");
-        assert_eq!(
-            prefix_end(b"\xff"),
-            "",
-            "nothing is greater than every \\xff key"
-        );
+        assert_eq!(prefix_end(b"\xff"), "", "nothing is greater than every \\xff key");
         assert_eq!(prefix_end(b""), "");
     }
 

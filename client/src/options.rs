@@ -71,7 +71,7 @@ pub struct Options {
     pub channels_per_node: usize,
     /// Asked of every write that does not say otherwise.
     pub durability: Durability,
-    /// The largest answer that is read, in bytes.
+    /// The largest answer that is read, in bytes. A node gives up to 64 MiB of keys and values and their framing.
     pub max_message_bytes: usize,
     /// Names this client in request ids.
     pub client_id: ClientId,
@@ -89,7 +89,7 @@ impl Default for Options {
             max_backoff: Duration::from_secs(1),
             channels_per_node: 1,
             durability: Durability::NodeDefault,
-            max_message_bytes: 64 * 1024 * 1024,
+            max_message_bytes: 72 * 1024 * 1024,
             client_id: ClientId::random(),
             jitter_seed: rand::random(),
         }
@@ -115,11 +115,7 @@ mod tests {
 
     #[test]
     fn pauses_are_one_fewer_than_attempts_and_replayable_by_seed() {
-        let options = Options {
-            attempts: 4,
-            jitter_seed: 11,
-            ..Options::default()
-        };
+        let options = Options { attempts: 4, jitter_seed: 11, ..Options::default() };
         let first: Vec<Duration> = options.backoff(3).collect();
         assert_eq!(first.len(), 3);
         assert_eq!(first, options.backoff(3).collect::<Vec<_>>());

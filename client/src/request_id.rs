@@ -20,10 +20,7 @@ pub(crate) struct RequestIds {
 impl RequestIds {
     /// Ids of `client`, from sequence 1 on.
     pub(crate) fn new(client: ClientId) -> Self {
-        Self {
-            client: Bytes::copy_from_slice(client.as_bytes()),
-            sequence: AtomicU64::new(1),
-        }
+        Self { client: Bytes::copy_from_slice(client.as_bytes()), sequence: AtomicU64::new(1) }
     }
 
     /// The header of a new request. Shard and epoch stay 0 until a cluster has shards.

@@ -71,11 +71,7 @@ impl Failure {
             source = error.source();
         }
         // An answer that was cut by our own limits arrives with a source too, but names itself.
-        if broken && status.code() != Code::OutOfRange {
-            Self::Broken
-        } else {
-            Self::Answered(status.code())
-        }
+        if broken && status.code() != Code::OutOfRange { Self::Broken } else { Self::Answered(status.code()) }
     }
 }
 
@@ -105,11 +101,7 @@ pub const fn decide(kind: CallKind, failure: Failure) -> Decision {
             }
         }
         Failure::Answered(
-            Code::Aborted
-            | Code::Internal
-            | Code::Unknown
-            | Code::Cancelled
-            | Code::DeadlineExceeded,
+            Code::Aborted | Code::Internal | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded,
         ) => {
             if read {
                 Decision::Refuse
@@ -136,11 +128,7 @@ mod tests {
     fn what_no_node_has_seen_or_begun_is_sent_again_whatever_it_is() {
         for kind in KINDS {
             for failure in [Failure::NotSent, Failure::Answered(Code::ResourceExhausted)] {
-                assert_eq!(
-                    decide(kind, failure),
-                    Decision::Retry,
-                    "{kind:?} {failure:?}"
-                );
+                assert_eq!(decide(kind, failure), Decision::Retry, "{kind:?} {failure:?}");
             }
             assert_eq!(decide(kind, Failure::RangeMismatch), Decision::Relearn);
         }
@@ -158,11 +146,7 @@ mod tests {
                 Failure::Answered(Code::Cancelled),
                 Failure::Answered(Code::Aborted),
             ] {
-                assert_eq!(
-                    decide(kind, failure),
-                    Decision::OutcomeUnknown,
-                    "{kind:?} {failure:?}"
-                );
+                assert_eq!(decide(kind, failure), Decision::OutcomeUnknown, "{kind:?} {failure:?}");
             }
         }
     }
@@ -170,10 +154,7 @@ mod tests {
     #[test]
     fn a_read_is_sent_again_after_a_broken_connection_and_an_unavailable_node() {
         assert_eq!(decide(CallKind::Read, Failure::Broken), Decision::Retry);
-        assert_eq!(
-            decide(CallKind::Read, Failure::Answered(Code::Unavailable)),
-            Decision::Retry
-        );
+        assert_eq!(decide(CallKind::Read, Failure::Answered(Code::Unavailable)), Decision::Retry);
     }
 
     #[test]
@@ -195,20 +176,11 @@ mod tests {
     #[test]
     fn a_failed_precondition_is_a_range_mismatch_only_with_its_detail() {
         let plain = Status::failed_precondition("no");
-        assert_eq!(
-            Failure::of(&plain),
-            Failure::Answered(Code::FailedPrecondition)
-        );
+        assert_eq!(Failure::of(&plain), Failure::Answered(Code::FailedPrecondition));
 
-        let detail = RangeMismatch {
-            start: Bytes::from_static(b"a"),
-            end: Bytes::from_static(b"m"),
-        };
+        let detail = RangeMismatch { start: Bytes::from_static(b"a"), end: Bytes::from_static(b"m") };
         let mut metadata = MetadataMap::new();
-        metadata.insert_bin(
-            RANGE_MISMATCH_METADATA,
-            MetadataValue::from_bytes(&detail.encode_to_vec()),
-        );
+        metadata.insert_bin(RANGE_MISMATCH_METADATA, MetadataValue::from_bytes(&detail.encode_to_vec()));
         let mismatch = Status::with_metadata(Code::FailedPrecondition, "no", metadata);
         assert_eq!(Failure::of(&mismatch), Failure::RangeMismatch);
         assert_eq!(range_mismatch(&mismatch).unwrap(), detail);

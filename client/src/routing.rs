@@ -37,10 +37,7 @@ pub enum RangeError {
         to: Bytes,
     },
     /// Keys that two nodes own.
-    #[error(
-        "two nodes own the key {}; one range must end where the next begins",
-        DisplayKey(key)
-    )]
+    #[error("two nodes own the key {}; one range must end where the next begins", DisplayKey(key))]
     Overlap {
         /// The first key with two owners.
         key: Bytes,
@@ -48,11 +45,7 @@ pub enum RangeError {
 }
 
 fn end_text(end: &Bytes) -> String {
-    if end.is_empty() {
-        "the end".to_owned()
-    } else {
-        DisplayKey(end).to_string()
-    }
+    if end.is_empty() { "the end".to_owned() } else { DisplayKey(end).to_string() }
 }
 
 /// A half-open range of keys; an empty end means no bound.
@@ -78,10 +71,7 @@ impl KeyRange {
     /// Every key.
     #[must_use]
     pub const fn all() -> Self {
-        Self {
-            start: Bytes::new(),
-            end: Bytes::new(),
-        }
+        Self { start: Bytes::new(), end: Bytes::new() }
     }
 
     /// The first key, inclusive.
@@ -135,32 +125,22 @@ impl RangeTable {
         for (index, (range, _)) in entries.iter().enumerate() {
             let unbounded_before = index > 0 && expected.is_empty();
             if unbounded_before || range.start < expected {
-                return Err(RangeError::Overlap {
-                    key: range.start.clone(),
-                });
+                return Err(RangeError::Overlap { key: range.start.clone() });
             }
             if range.start > expected {
-                return Err(RangeError::Gap {
-                    from: expected,
-                    to: range.start.clone(),
-                });
+                return Err(RangeError::Gap { from: expected, to: range.start.clone() });
             }
             expected = range.end.clone();
         }
         if !last_end.is_empty() {
-            return Err(RangeError::Gap {
-                from: last_end,
-                to: Bytes::new(),
-            });
+            return Err(RangeError::Gap { from: last_end, to: Bytes::new() });
         }
         Ok(Self { entries })
     }
 
     fn entry(&self, key: &[u8]) -> &(KeyRange, usize) {
         // The first range starts at "", so at least one start is not greater than any key.
-        let after = self
-            .entries
-            .partition_point(|(range, _)| range.start.as_ref() <= key);
+        let after = self.entries.partition_point(|(range, _)| range.start.as_ref() <= key);
         &self.entries[after.saturating_sub(1)]
     }
 
@@ -180,9 +160,7 @@ impl RangeTable {
         }
         let (low, high) = bounds?;
         let owner = self.owner(low);
-        let from = self
-            .entries
-            .partition_point(|(range, _)| range.start.as_ref() <= low.as_ref());
+        let from = self.entries.partition_point(|(range, _)| range.start.as_ref() <= low.as_ref());
         // A node may own neighbouring ranges: the split is where the owner changes.
         self.entries[from..]
             .iter()
@@ -195,11 +173,7 @@ impl RangeTable {
     #[must_use]
     pub fn first_segment(&self, start: &Bytes, end: &Bytes) -> Segment {
         let (range, node) = self.entry(start);
-        Segment {
-            node: *node,
-            start: start.clone(),
-            end: smaller_end(&range.end, end),
-        }
+        Segment { node: *node, start: start.clone(), end: smaller_end(&range.end, end) }
     }
 
     /// The last part of `[start, end)` and who owns it: where a reverse scan goes next.
@@ -208,15 +182,10 @@ impl RangeTable {
         let count = if end.is_empty() {
             self.entries.len()
         } else {
-            self.entries
-                .partition_point(|(range, _)| range.start < *end)
+            self.entries.partition_point(|(range, _)| range.start < *end)
         };
         let (range, node) = &self.entries[count.saturating_sub(1)];
-        Segment {
-            node: *node,
-            start: range.start.clone().max(start.clone()),
-            end: smaller_end(&range.end, end),
-        }
+        Segment { node: *node, start: range.start.clone().max(start.clone()), end: smaller_end(&range.end, end) }
     }
 
     /// Every range in key order, with its node.

@@ -10,18 +10,11 @@ fn range(start: &'static str, end: &'static str) -> KeyRange {
 }
 
 fn three() -> RangeTable {
-    RangeTable::new(vec![
-        (range("h", "p"), 1),
-        (range("", "h"), 0),
-        (range("p", ""), 2),
-    ])
-    .unwrap()
+    RangeTable::new(vec![(range("h", "p"), 1), (range("", "h"), 0), (range("p", ""), 2)]).unwrap()
 }
 
 fn bytes(keys: &[&'static str]) -> Vec<Bytes> {
-    keys.iter()
-        .map(|key| Bytes::from_static(key.as_bytes()))
-        .collect()
+    keys.iter().map(|key| Bytes::from_static(key.as_bytes())).collect()
 }
 
 #[test]
@@ -37,61 +30,28 @@ fn bounds_belong_to_the_range_that_starts_there() {
 #[test]
 fn a_gap_is_refused_and_named() {
     let hole = RangeTable::new(vec![(range("", "h"), 0), (range("i", ""), 1)]);
-    assert_eq!(
-        hole.unwrap_err(),
-        RangeError::Gap {
-            from: "h".into(),
-            to: "i".into()
-        }
-    );
+    assert_eq!(hole.unwrap_err(), RangeError::Gap { from: "h".into(), to: "i".into() });
     let no_begin = RangeTable::new(vec![(range("a", ""), 0)]);
-    assert_eq!(
-        no_begin.unwrap_err(),
-        RangeError::Gap {
-            from: "".into(),
-            to: "a".into()
-        }
-    );
+    assert_eq!(no_begin.unwrap_err(), RangeError::Gap { from: "".into(), to: "a".into() });
     let no_end = RangeTable::new(vec![(range("", "x"), 0)]);
-    assert_eq!(
-        no_end.unwrap_err(),
-        RangeError::Gap {
-            from: "x".into(),
-            to: "".into()
-        }
-    );
+    assert_eq!(no_end.unwrap_err(), RangeError::Gap { from: "x".into(), to: "".into() });
 }
 
 #[test]
 fn an_overlap_is_refused_and_named() {
     let overlap = RangeTable::new(vec![(range("", "m"), 0), (range("h", ""), 1)]);
-    assert_eq!(
-        overlap.unwrap_err(),
-        RangeError::Overlap { key: "h".into() }
-    );
+    assert_eq!(overlap.unwrap_err(), RangeError::Overlap { key: "h".into() });
     let both_all = RangeTable::new(vec![(KeyRange::all(), 0), (KeyRange::all(), 1)]);
-    assert_eq!(
-        both_all.unwrap_err(),
-        RangeError::Overlap { key: "".into() }
-    );
+    assert_eq!(both_all.unwrap_err(), RangeError::Overlap { key: "".into() });
     let after_unbounded = RangeTable::new(vec![(range("", ""), 0), (range("h", ""), 1)]);
-    assert_eq!(
-        after_unbounded.unwrap_err(),
-        RangeError::Overlap { key: "h".into() }
-    );
+    assert_eq!(after_unbounded.unwrap_err(), RangeError::Overlap { key: "h".into() });
 }
 
 #[test]
 fn no_range_and_a_reversed_range_are_refused() {
     assert_eq!(RangeTable::new(Vec::new()).unwrap_err(), RangeError::Empty);
-    assert!(matches!(
-        KeyRange::new("b", "a"),
-        Err(RangeError::Reversed { .. })
-    ));
-    assert!(matches!(
-        KeyRange::new("a", "a"),
-        Err(RangeError::Reversed { .. })
-    ));
+    assert!(matches!(KeyRange::new("b", "a"), Err(RangeError::Reversed { .. })));
+    assert!(matches!(KeyRange::new("a", "a"), Err(RangeError::Reversed { .. })));
 }
 
 #[test]
@@ -102,17 +62,9 @@ fn keys_of_one_node_have_no_split_point_and_keys_of_two_part_where_the_owner_cha
     assert_eq!(table.split_point(&bytes(&["z", "a"])), Some("h".into()));
     assert_eq!(table.split_point(&bytes(&[])), None);
 
-    let neighbours = RangeTable::new(vec![
-        (range("", "h"), 0),
-        (range("h", "p"), 0),
-        (range("p", ""), 1),
-    ])
-    .unwrap();
+    let neighbours = RangeTable::new(vec![(range("", "h"), 0), (range("h", "p"), 0), (range("p", ""), 1)]).unwrap();
     assert_eq!(neighbours.split_point(&bytes(&["a", "i"])), None);
-    assert_eq!(
-        neighbours.split_point(&bytes(&["a", "q"])),
-        Some("p".into())
-    );
+    assert_eq!(neighbours.split_point(&bytes(&["a", "q"])), Some("p".into()));
 }
 
 /// Walks segments as a scan does and returns them in the order visited.
@@ -121,11 +73,7 @@ fn walk(table: &RangeTable, start: &Bytes, end: &Bytes, reverse: bool) -> Vec<Se
     let (first, last) = (start.clone(), end.clone());
     let mut visited = Vec::new();
     loop {
-        let segment = if reverse {
-            table.last_segment(&start, &end)
-        } else {
-            table.first_segment(&start, &end)
-        };
+        let segment = if reverse { table.last_segment(&start, &end) } else { table.first_segment(&start, &end) };
         visited.push(segment.clone());
         assert!(visited.len() <= 16, "the walk does not end: {visited:?}");
         if reverse {
@@ -146,17 +94,11 @@ fn walk(table: &RangeTable, start: &Bytes, end: &Bytes, reverse: bool) -> Vec<Se
 fn a_walk_visits_the_owners_in_key_order_and_backwards_in_reverse() {
     let table = three();
     let nodes = |segments: Vec<Segment>| segments.iter().map(|s| s.node).collect::<Vec<_>>();
-    assert_eq!(
-        nodes(walk(&table, &"".into(), &"".into(), false)),
-        [0, 1, 2]
-    );
+    assert_eq!(nodes(walk(&table, &"".into(), &"".into(), false)), [0, 1, 2]);
     assert_eq!(nodes(walk(&table, &"".into(), &"".into(), true)), [2, 1, 0]);
     assert_eq!(nodes(walk(&table, &"a".into(), &"h".into(), false)), [0]);
     assert_eq!(nodes(walk(&table, &"a".into(), &"h".into(), true)), [0]);
-    assert_eq!(
-        nodes(walk(&table, &"g".into(), &"h\0".into(), true)),
-        [1, 0]
-    );
+    assert_eq!(nodes(walk(&table, &"g".into(), &"h\0".into(), true)), [1, 0]);
 }
 
 proptest! {

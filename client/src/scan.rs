@@ -41,11 +41,7 @@ impl ScanOptions {
     #[must_use]
     pub fn prefix(prefix: impl Into<Bytes>) -> Self {
         let start = prefix.into();
-        Self {
-            end: crate::prefix_end(&start),
-            start,
-            ..Self::default()
-        }
+        Self { end: crate::prefix_end(&start), start, ..Self::default() }
     }
 
     /// Whether nothing can be in it.
@@ -136,8 +132,7 @@ impl Scan {
         while !self.done {
             let (segment, message) = match self.open.take() {
                 Some((segment, mut stream)) => {
-                    let message =
-                        tokio::time::timeout(self.client.timeout(), stream.message()).await;
+                    let message = tokio::time::timeout(self.client.timeout(), stream.message()).await;
                     if let Ok(Ok(Some(_))) = &message {
                         self.open = Some((segment.clone(), stream));
                     }
@@ -170,10 +165,7 @@ impl Scan {
                     self.done = !self.rest.pass(&segment) || self.rest.is_empty();
                 }
                 Ok(Err(status)) => {
-                    let decided = self
-                        .client
-                        .after_failure(&mut self.attempt, segment.node, status)
-                        .await;
+                    let decided = self.client.after_failure(&mut self.attempt, segment.node, status).await;
                     if decided.is_err() {
                         self.attempt = self.client.attempts(OPERATION, CallKind::Read, 0);
                     }
@@ -226,17 +218,11 @@ impl Scan {
 
     /// A record out of order would make the scan skip or repeat others when it resumes: refuse it here.
     fn check_order(&self, segment: &Segment, records: &[Record]) -> Result<(), Error> {
-        let inside = |record: &Record| {
-            record.key >= self.rest.start
-                && (self.rest.end.is_empty() || record.key < self.rest.end)
-        };
-        let ordered = records.windows(2).all(|pair| {
-            if self.rest.reverse {
-                pair[0].key > pair[1].key
-            } else {
-                pair[0].key < pair[1].key
-            }
-        });
+        let inside =
+            |record: &Record| record.key >= self.rest.start && (self.rest.end.is_empty() || record.key < self.rest.end);
+        let ordered = records
+            .windows(2)
+            .all(|pair| if self.rest.reverse { pair[0].key > pair[1].key } else { pair[0].key < pair[1].key });
         if ordered && records.iter().all(inside) {
             return Ok(());
         }
@@ -253,56 +239,30 @@ mod tests {
     use super::*;
 
     fn record_of(key: &'static str) -> Record {
-        Record {
-            key: key.into(),
-            value: Bytes::new(),
-            version: 1,
-        }
+        Record { key: key.into(), value: Bytes::new(), version: 1 }
     }
 
     #[test]
     fn a_forward_scan_goes_on_after_the_last_key_and_a_reverse_one_before_it() {
-        let mut forward = ScanOptions {
-            limit: Some(5),
-            ..ScanOptions::prefix("a")
-        };
+        let mut forward = ScanOptions { limit: Some(5), ..ScanOptions::prefix("a") };
         forward.advance(&[record_of("aa"), record_of("ab")]);
-        assert_eq!(
-            (forward.start.as_ref(), forward.limit),
-            (b"ab\0".as_slice(), Some(3))
-        );
+        assert_eq!((forward.start.as_ref(), forward.limit), (b"ab\0".as_slice(), Some(3)));
 
-        let mut reverse = ScanOptions {
-            reverse: true,
-            ..ScanOptions::prefix("a")
-        };
+        let mut reverse = ScanOptions { reverse: true, ..ScanOptions::prefix("a") };
         reverse.advance(&[record_of("ab"), record_of("aa")]);
-        assert_eq!(
-            (reverse.start.as_ref(), reverse.end.as_ref()),
-            (b"a".as_slice(), b"aa".as_slice())
-        );
+        assert_eq!((reverse.start.as_ref(), reverse.end.as_ref()), (b"a".as_slice(), b"aa".as_slice()));
     }
 
     #[test]
     fn a_scan_passes_to_the_next_node_until_its_own_end() {
-        let segment = |start: &'static str, end: &'static str| Segment {
-            node: 0,
-            start: start.into(),
-            end: end.into(),
-        };
-        let mut forward = ScanOptions {
-            end: "m".into(),
-            ..ScanOptions::default()
-        };
+        let segment =
+            |start: &'static str, end: &'static str| Segment { node: 0, start: start.into(), end: end.into() };
+        let mut forward = ScanOptions { end: "m".into(), ..ScanOptions::default() };
         assert!(forward.pass(&segment("", "h")));
         assert_eq!(forward.start, "h");
         assert!(!forward.pass(&segment("h", "m")), "its own end");
 
-        let mut reverse = ScanOptions {
-            start: "c".into(),
-            reverse: true,
-            ..ScanOptions::default()
-        };
+        let mut reverse = ScanOptions { start: "c".into(), reverse: true, ..ScanOptions::default() };
         assert!(reverse.pass(&segment("h", "")));
         assert_eq!(reverse.end, "h");
         assert!(!reverse.pass(&segment("c", "h")), "its own start");

@@ -21,8 +21,26 @@ fn the_commands_are_those_that_scripts_rely_on() {
     assert_eq!(
         names,
         [
-            "put", "get", "del", "scan", "import", "export", "heat", "explain", "tiers", "policy", "move", "moves",
-            "bench", "top", "local", "apply", "describe", "delete", "validate", "completion"
+            "put",
+            "get",
+            "del",
+            "scan",
+            "import",
+            "export",
+            "heat",
+            "explain",
+            "tiers",
+            "policy",
+            "move",
+            "moves",
+            "bench",
+            "top",
+            "local",
+            "apply",
+            "describe",
+            "delete",
+            "validate",
+            "completion"
         ]
     );
 }

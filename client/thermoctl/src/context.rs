@@ -29,13 +29,8 @@ impl Context {
     pub fn new(global: Global) -> Self {
         // An empty NO_COLOR counts as not set (no-color.org).
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let styled = global
-            .color
-            .styled(std::io::stdout().is_terminal(), no_color);
-        let printer = Printer {
-            format: global.output,
-            styled,
-        };
+        let styled = global.color.styled(std::io::stdout().is_terminal(), no_color);
+        let printer = Printer { format: global.output, styled };
         Self { global, printer }
     }
 
@@ -61,11 +56,7 @@ impl Context {
     /// # Errors
     /// That none is found, or that it does not answer.
     pub async fn connect_for_load(&self) -> Result<Client, CommandError> {
-        self.connect_with(Options {
-            channels_per_node: 4,
-            ..self.options()
-        })
-        .await
+        self.connect_with(Options { channels_per_node: 4, ..self.options() }).await
     }
 
     async fn connect_with(&self, options: Options) -> Result<Client, CommandError> {
@@ -93,11 +84,9 @@ impl Context {
         };
         match tokio::time::timeout(self.global.timeout, call(admin)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(CommandError::Admin {
-                operation,
-                node: endpoint.name.clone(),
-                source: Box::new(status),
-            }),
+            Ok(Err(status)) => {
+                Err(CommandError::Admin { operation, node: endpoint.name.clone(), source: Box::new(status) })
+            }
             Err(_elapsed) => Err(CommandError::AdminDeadline {
                 operation,
                 node: endpoint.name.clone(),
@@ -112,15 +101,10 @@ impl Context {
     /// The node's answer, or that none came.
     pub async fn status(&self, client: &Client, node: usize) -> Result<NodeStatus, CommandError> {
         self.admin(client, node, "status", |mut admin| async move {
-            let request = StatusRequest {
-                interval_ms: 0,
-                once: true,
-            };
+            let request = StatusRequest { interval_ms: 0, once: true };
             let mut stream = admin.status(request).await?.into_inner();
             let status = stream.message().await?;
-            status
-                .map(Response::new)
-                .ok_or_else(|| Status::internal("the status stream ended without a message"))
+            status.map(Response::new).ok_or_else(|| Status::internal("the status stream ended without a message"))
         })
         .await
     }
@@ -141,9 +125,8 @@ pub fn typed_bytes(text: &str, base64: bool, what: &str) -> Result<Vec<u8>, Comm
     if !base64 {
         return Ok(text.as_bytes().to_vec());
     }
-    decode_base64(text).map_err(|error| {
-        CommandError::Usage(format!("the {what} is not base64 (standard alphabet, padded): {error}"))
-    })
+    decode_base64(text)
+        .map_err(|error| CommandError::Usage(format!("the {what} is not base64 (standard alphabet, padded): {error}")))
 }
 
 /// The range that options name; all keys without any.
@@ -153,10 +136,7 @@ pub fn typed_bytes(text: &str, base64: bool, what: &str) -> Result<Vec<u8>, Comm
 pub fn typed_range(range: &RangeArguments) -> Result<KeyRange, CommandError> {
     let built = match (&range.prefix, &range.start, &range.end) {
         (Some(prefix), _, _) => KeyRange::new(prefix.clone(), prefix_end(prefix.as_bytes())),
-        (None, start, end) => KeyRange::new(
-            start.clone().unwrap_or_default(),
-            end.clone().unwrap_or_default(),
-        ),
+        (None, start, end) => KeyRange::new(start.clone().unwrap_or_default(), end.clone().unwrap_or_default()),
     };
     built.map_err(|error| CommandError::Usage(error.to_string()))
 }

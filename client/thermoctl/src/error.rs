@@ -37,7 +37,9 @@ pub enum CommandError {
         source: Box<tonic::Status>,
     },
     /// A control call was not answered.
-    #[error("{operation} at node {node} was not answered within {timeout:?}; see whether it runs, or allow more with --timeout")]
+    #[error(
+        "{operation} at node {node} was not answered within {timeout:?}; see whether it runs, or allow more with --timeout"
+    )]
     AdminDeadline {
         /// The call.
         operation: &'static str,
@@ -97,38 +99,27 @@ pub enum CommandError {
 }
 
 fn status_text(status: &tonic::Status) -> String {
-    if status.message().is_empty() {
-        status.code().description().to_owned()
-    } else {
-        status.message().to_owned()
-    }
+    if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() }
 }
 
 impl CommandError {
     /// Where writing to the output failed.
     pub(crate) fn output(source: io::Error) -> Self {
-        Self::Write {
-            what: "the output".to_owned(),
-            source,
-        }
+        Self::Write { what: "the output".to_owned(), source }
     }
 
     /// The exit code of this failure.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) | Self::NoCluster { .. } | Self::Endpoints(_) | Self::Manifest { .. } => {
-                ExitCode::Usage
-            }
+            Self::Usage(_) | Self::NoCluster { .. } | Self::Endpoints(_) | Self::Manifest { .. } => ExitCode::Usage,
             Self::Client(error) => client_code(error),
             Self::Admin { source, .. } => admin_code(source.code()),
             Self::AdminDeadline { .. } => ExitCode::Unavailable,
             Self::NotFound(_) => ExitCode::NotFound,
             Self::Move(_) | Self::Read { .. } | Self::Encode(_) => ExitCode::Failed,
             // A reader that has seen enough (`thermoctl scan | head`) is no failure.
-            Self::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
-                ExitCode::Success
-            }
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => ExitCode::Success,
             Self::Write { .. } => ExitCode::Failed,
             Self::Transfer(error) => error.exit_code(),
             Self::Fleet { code, .. } => *code,
@@ -190,10 +181,7 @@ mod tests {
         let status = || Box::new(tonic::Status::unavailable("gone"));
         let cases = [
             (ClientError::EmptyBatch, ExitCode::Usage),
-            (
-                ClientError::ConditionFailed { index: 0, actual_version: None },
-                ExitCode::ConditionFailed,
-            ),
+            (ClientError::ConditionFailed { index: 0, actual_version: None }, ExitCode::ConditionFailed),
             (
                 ClientError::Unavailable { operation: "get", node: "a".into(), attempts: 2, source: status() },
                 ExitCode::Unavailable,
@@ -234,10 +222,7 @@ mod tests {
 
     #[test]
     fn a_report_names_the_causes_once_each() {
-        let error = CommandError::Read {
-            path: "/x".into(),
-            source: io::Error::other("disk on fire"),
-        };
+        let error = CommandError::Read { path: "/x".into(), source: io::Error::other("disk on fire") };
         assert_eq!(error.report(), "error: reading \"/x\" failed\n  because: disk on fire\n");
     }
 }

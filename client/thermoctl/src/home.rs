@@ -21,11 +21,7 @@ pub const ENDPOINTS_FILE: &str = "endpoints.yaml";
 /// # Errors
 /// That neither `XDG_STATE_HOME` nor `HOME` is set.
 pub fn default_root() -> Result<PathBuf, CommandError> {
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_STATE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
         .map(|state| state.join("thermocline"))
@@ -43,21 +39,14 @@ pub fn default_root() -> Result<PathBuf, CommandError> {
 pub fn fleet_folder(home: Option<&Path>, root: &Path) -> Result<PathBuf, CommandError> {
     let has_fleet = |folder: &Path| folder.join(ENDPOINTS_FILE).is_file();
     if let Some(home) = home {
-        return if has_fleet(home) {
-            Ok(home.to_owned())
-        } else {
-            Err(no_cluster(home))
-        };
+        return if has_fleet(home) { Ok(home.to_owned()) } else { Err(no_cluster(home)) };
     }
     if has_fleet(root) {
         return Ok(root.to_owned());
     }
     let mut found: Vec<PathBuf> = fs::read_dir(root)
         .map(|entries| {
-            entries
-                .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-                .filter(|path| has_fleet(path))
-                .collect()
+            entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|path| has_fleet(path)).collect()
         })
         .unwrap_or_default();
     found.sort();
@@ -67,19 +56,13 @@ pub fn fleet_folder(home: Option<&Path>, root: &Path) -> Result<PathBuf, Command
         several => Err(CommandError::Usage(format!(
             "there are {} local fleets: {}; name one with --home DIR",
             several.len(),
-            several
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
+            several.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
         ))),
     }
 }
 
 fn no_cluster(folder: &Path) -> CommandError {
-    CommandError::NoCluster {
-        looked_at: folder.join(ENDPOINTS_FILE).display().to_string(),
-    }
+    CommandError::NoCluster { looked_at: folder.join(ENDPOINTS_FILE).display().to_string() }
 }
 
 /// The nodes that a command means.

@@ -29,13 +29,10 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let mut definition = args::Arguments::command();
     if plugin {
         // As the person typed it: kubectl finds the plugin by its file's name.
-        definition = definition
-            .name("kubectl-thermocline")
-            .bin_name("kubectl thermocline");
+        definition = definition.name("kubectl-thermocline").bin_name("kubectl thermocline");
     }
-    let parsed = definition
-        .try_get_matches_from_mut(arguments)
-        .and_then(|matches| args::Arguments::from_arg_matches(&matches));
+    let parsed =
+        definition.try_get_matches_from_mut(arguments).and_then(|matches| args::Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -82,11 +79,9 @@ mod tests {
 
     #[test]
     fn the_plugin_is_recognised_by_its_name() {
-        for (name, expected) in [
-            ("/usr/bin/kubectl-thermocline", true),
-            ("kubectl-thermocline", true),
-            ("/usr/bin/thermoctl", false),
-        ] {
+        for (name, expected) in
+            [("/usr/bin/kubectl-thermocline", true), ("kubectl-thermocline", true), ("/usr/bin/thermoctl", false)]
+        {
             assert_eq!(is_kubectl_plugin(Some(&OsString::from(name))), expected, "{name}");
         }
         assert!(!is_kubectl_plugin(None));

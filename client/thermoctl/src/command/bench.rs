@@ -96,12 +96,8 @@ fn plan(arguments: &BenchArguments, seed: u64) -> Plan {
         records: arguments.records,
         max_scan: arguments.max_scan,
         workers: arguments.workers,
-        pace: arguments
-            .rate
-            .map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
-        stop: arguments
-            .operations
-            .map_or(Stop::After(arguments.duration), Stop::Operations),
+        pace: arguments.rate.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
+        stop: arguments.operations.map_or(Stop::After(arguments.duration), Stop::Operations),
         seed,
     }
 }
@@ -122,9 +118,7 @@ async fn load(
         async move {
             let numbers = first..records.min(first + LOAD_BATCH);
             let loaded = numbers.end - numbers.start;
-            let batch = numbers
-                .map(|number| (keys.key(number), target.value(seed ^ number)))
-                .collect();
+            let batch = numbers.map(|number| (keys.key(number), target.value(seed ^ number))).collect();
             let written = sink.write(batch).await;
             bar.inc(loaded);
             written
@@ -177,13 +171,8 @@ fn text(context: &Context, view: &BenchView) -> String {
         &["OPERATION", "DONE", "FAILED", "NOT FOUND", "MEAN", "P50", "P95", "P99", "P99.9", "MAX"],
         rows.collect(),
     );
-    let pace = view
-        .rate
-        .map_or_else(|| "closed loop".to_owned(), |asked| format!("open loop at {}", rate(asked)));
-    let failure = report
-        .first_error
-        .as_ref()
-        .map_or_else(String::new, |error| format!("first failure: {error}\n"));
+    let pace = view.rate.map_or_else(|| "closed loop".to_owned(), |asked| format!("open loop at {}", rate(asked)));
+    let failure = report.first_error.as_ref().map_or_else(String::new, |error| format!("first failure: {error}\n"));
     format!(
         "{} records of {} B, {}, {} workers, {pace}\n{} operations in {:.1} s: {}, {} failed, seed {}\n{failure}\n{table}",
         count(view.records),

@@ -11,19 +11,11 @@ use crate::{
 
 pub(super) async fn run(context: &Context, arguments: &DelArguments) -> Ended {
     if arguments.if_version.is_some() && arguments.keys.len() > 1 {
-        return Err(CommandError::Usage(
-            "--if-version is for one key; give one key, or leave it out".to_owned(),
-        ));
+        return Err(CommandError::Usage("--if-version is for one key; give one key, or leave it out".to_owned()));
     }
-    let keys = arguments
-        .keys
-        .iter()
-        .map(|key| typed_bytes(key, arguments.base64, "key"))
-        .collect::<Result<Vec<_>, _>>()?;
-    let client = context
-        .connect()
-        .await?
-        .with_durability(typed_durability(arguments.durability));
+    let keys =
+        arguments.keys.iter().map(|key| typed_bytes(key, arguments.base64, "key")).collect::<Result<Vec<_>, _>>()?;
+    let client = context.connect().await?.with_durability(typed_durability(arguments.durability));
     for key in keys {
         let version = match arguments.if_version {
             Some(version) => {
@@ -32,9 +24,7 @@ pub(super) async fn run(context: &Context, arguments: &DelArguments) -> Ended {
             }
             None => client.delete(key).await?,
         };
-        context
-            .printer
-            .print(&Written { version }, |written| format!("version {}", written.version))?;
+        context.printer.print(&Written { version }, |written| format!("version {}", written.version))?;
     }
     Ok(ExitCode::Success)
 }

@@ -45,17 +45,12 @@ pub(super) async fn run(context: &Context, arguments: &KeyArguments) -> Ended {
     let key = typed_bytes(&arguments.key, arguments.base64, "key")?;
     let client = context.connect().await?;
     let node = client.ranges().owner(&key);
-    let request = ExplainRequest {
-        key: key.clone().into(),
-    };
-    let response = context
-        .admin(&client, node, "explain", |mut admin| async move { admin.explain(request).await })
-        .await?;
+    let request = ExplainRequest { key: key.clone().into() };
+    let response =
+        context.admin(&client, node, "explain", |mut admin| async move { admin.explain(request).await }).await?;
     let name = client.nodes()[node].name.clone();
     let explanation = explanation(response, name);
-    context
-        .printer
-        .print(&explanation, |explanation| text(context, &key, explanation))?;
+    context.printer.print(&explanation, |explanation| text(context, &key, explanation))?;
     if explanation.exists {
         Ok(ExitCode::Success)
     } else {
@@ -69,12 +64,7 @@ fn explanation(response: ExplainResponse, node: String) -> Explanation {
         copies: response
             .copies
             .into_iter()
-            .map(|copy| CopyView {
-                tier: copy.tier,
-                version: copy.version,
-                kind: copy.kind,
-                bytes: copy.bytes,
-            })
+            .map(|copy| CopyView { tier: copy.tier, version: copy.version, kind: copy.kind, bytes: copy.bytes })
             .collect(),
         in_row_cache: response.in_row_cache,
         heat: response.heat.map(|heat| KeyView::of(heat, &node)),
@@ -101,21 +91,17 @@ fn text(context: &Context, key: &[u8], explanation: &Explanation) -> String {
         );
     }
     if let Some(range) = &explanation.range {
-        let _ = writeln!(
-            text,
-            "range      {}: {:.0} reads a day, {}",
-            range.shown(),
-            range.reads_per_day,
-            range.pattern
-        );
+        let _ =
+            writeln!(text, "range      {}: {:.0} reads a day, {}", range.shown(), range.reads_per_day, range.pattern);
     }
     let _ = writeln!(text, "row cache  {}", if explanation.in_row_cache { "yes" } else { "no" });
     let _ = writeln!(text, "class      {}", explanation.class);
     let _ = writeln!(text, "rule       {}", explanation.rule);
     let _ = writeln!(text, "decision   {}", explanation.decision);
-    let rows = explanation.copies.iter().map(|copy| {
-        vec![copy.tier.clone(), copy.kind.clone(), copy.version.to_string(), bytes(copy.bytes)]
-    });
+    let rows = explanation
+        .copies
+        .iter()
+        .map(|copy| vec![copy.tier.clone(), copy.kind.clone(), copy.version.to_string(), bytes(copy.bytes)]);
     let copies = context.printer.table(&["TIER", "COPY", "VERSION", "SIZE"], rows.collect());
     let _ = write!(text, "\n{copies}");
     text

@@ -39,19 +39,11 @@ struct Kept {
 pub(super) async fn run(context: &Context, arguments: &ExportArguments) -> Ended {
     let to_stdout = arguments.file.as_os_str() == "-";
     if to_stdout && (arguments.resume || arguments.overwrite) {
-        return Err(CommandError::Usage(
-            "--resume and --overwrite are for files; name one".to_owned(),
-        ));
+        return Err(CommandError::Usage("--resume and --overwrite are for files; name one".to_owned()));
     }
-    let format = arguments
-        .format
-        .unwrap_or_else(|| FileFormat::of(&arguments.file));
+    let format = arguments.format.unwrap_or_else(|| FileFormat::of(&arguments.file));
     let range = typed_range(&arguments.range)?;
-    let mut options = ScanOptions {
-        start: range.start().clone(),
-        end: range.end().clone(),
-        ..ScanOptions::default()
-    };
+    let mut options = ScanOptions { start: range.start().clone(), end: range.end().clone(), ..ScanOptions::default() };
     let client = context.connect_for_load().await?;
     let what = arguments.file.display().to_string();
     let (output, begin): (Box<dyn Write + Send>, bool) = if to_stdout {
@@ -105,10 +97,7 @@ pub(super) async fn run(context: &Context, arguments: &ExportArguments) -> Ended
 
 fn open(arguments: &ExportArguments, format: FileFormat) -> Result<(File, Option<Bytes>), CommandError> {
     let path = &arguments.file;
-    let failed = |source| CommandError::Write {
-        what: path.display().to_string(),
-        source,
-    };
+    let failed = |source| CommandError::Write { what: path.display().to_string(), source };
     if arguments.resume {
         let kept = kept(path, format)?;
         let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
@@ -116,12 +105,7 @@ fn open(arguments: &ExportArguments, format: FileFormat) -> Result<(File, Option
         file.seek(SeekFrom::End(0)).map_err(failed)?;
         return Ok((file, kept.last_key));
     }
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .create_new(!arguments.overwrite)
-        .truncate(true)
-        .open(path);
+    let file = OpenOptions::new().write(true).create(true).create_new(!arguments.overwrite).truncate(true).open(path);
     match file {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             Err(TransferError::Exists { path: path.clone() }.into())
@@ -132,14 +116,8 @@ fn open(arguments: &ExportArguments, format: FileFormat) -> Result<(File, Option
 
 /// Reads an earlier export up to its last whole record; what follows it is torn.
 fn kept(path: &Path, format: FileFormat) -> Result<Kept, CommandError> {
-    let file = File::open(path).map_err(|source| CommandError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut kept = Kept {
-        end: Mark::BEGIN,
-        last_key: None,
-    };
+    let file = File::open(path).map_err(|source| CommandError::Read { path: path.to_owned(), source })?;
+    let mut kept = Kept { end: Mark::BEGIN, last_key: None };
     let mut reader = match RecordReader::new(BufReader::new(file), format) {
         Ok(reader) => reader,
         Err(source) => {

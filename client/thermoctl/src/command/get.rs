@@ -22,24 +22,16 @@ pub(super) async fn run(context: &Context, arguments: &GetArguments) -> Ended {
     let key = typed_bytes(&arguments.key, arguments.base64, "key")?;
     let client = context.connect().await?;
     let Some(record) = client.get(key.clone()).await? else {
-        return Err(CommandError::NotFound(format!(
-            "the key {} has no record",
-            DisplayKey(&key)
-        )));
+        return Err(CommandError::NotFound(format!("the key {} has no record", DisplayKey(&key))));
     };
     if arguments.raw {
         let mut output = std::io::stdout().lock();
-        output
-            .write_all(&record.value)
-            .and_then(|()| output.flush())
-            .map_err(CommandError::output)?;
+        output.write_all(&record.value).and_then(|()| output.flush()).map_err(CommandError::output)?;
         return Ok(ExitCode::Success);
     }
-    context.printer.print(&record_view(&record, true, true), |_| {
-        match TextOrBase64::of(&record.value) {
-            TextOrBase64::Text(text) => text,
-            TextOrBase64::Base64(text) => format!("base64:{text}"),
-        }
+    context.printer.print(&record_view(&record, true, true), |_| match TextOrBase64::of(&record.value) {
+        TextOrBase64::Text(text) => text,
+        TextOrBase64::Base64(text) => format!("base64:{text}"),
     })?;
     Ok(ExitCode::Success)
 }

@@ -61,7 +61,9 @@ pub(super) struct RangeView {
 enum TextField {
     Text(String),
     #[serde(rename_all = "camelCase")]
-    Base64 { base64: String },
+    Base64 {
+        base64: String,
+    },
 }
 
 impl TextField {
@@ -97,11 +99,7 @@ impl KeyView {
 
 impl RangeView {
     pub(super) fn of(heat: RangeHeat, node: &str) -> Self {
-        let end = if heat.end.is_empty() {
-            "...".to_owned()
-        } else {
-            DisplayKey(&heat.end).to_string()
-        };
+        let end = if heat.end.is_empty() { "...".to_owned() } else { DisplayKey(&heat.end).to_string() };
         Self {
             shown: format!("{} to {end}", DisplayKey(&heat.start)),
             start: TextField::of(&heat.start),
@@ -111,11 +109,7 @@ impl RangeView {
             last_read_millis_ago: heat.last_read_ms_ago,
             pattern: heat.pattern,
             class: heat.class,
-            bytes: heat
-                .bytes
-                .into_iter()
-                .map(|bytes| TierBytesView { tier: bytes.tier, bytes: bytes.bytes })
-                .collect(),
+            bytes: heat.bytes.into_iter().map(|bytes| TierBytesView { tier: bytes.tier, bytes: bytes.bytes }).collect(),
             node: node.to_owned(),
         }
     }
@@ -128,19 +122,13 @@ impl RangeView {
 
 pub(super) async fn run(context: &Context, arguments: &HeatArguments) -> Ended {
     let client = context.connect().await?;
-    let request = HeatRequest {
-        top_keys: arguments.keys,
-        ranges: arguments.ranges,
-    };
-    let answers = try_join_all((0..client.nodes().len()).map(|node| {
-        context.admin(&client, node, "heat", move |mut admin| async move { admin.heat(request).await })
-    }))
-    .await?;
-    let mut view = HeatView {
-        keys: Vec::new(),
-        ranges: Vec::new(),
-        tracked_bytes: 0,
-    };
+    let request = HeatRequest { top_keys: arguments.keys, ranges: arguments.ranges };
+    let answers =
+        try_join_all((0..client.nodes().len()).map(|node| {
+            context.admin(&client, node, "heat", move |mut admin| async move { admin.heat(request).await })
+        }))
+        .await?;
+    let mut view = HeatView { keys: Vec::new(), ranges: Vec::new(), tracked_bytes: 0 };
     for (node, heat) in client.nodes().iter().zip(answers) {
         view.tracked_bytes += heat.tracked_bytes;
         view.keys.extend(heat.keys.into_iter().map(|key| KeyView::of(key, &node.name)));
@@ -166,11 +154,7 @@ fn tables(context: &Context, view: &HeatView) -> String {
         ]
     });
     let ranges = view.ranges.iter().map(|range| {
-        let held: Vec<String> = range
-            .bytes
-            .iter()
-            .map(|held| format!("{} {}", held.tier, bytes(held.bytes)))
-            .collect();
+        let held: Vec<String> = range.bytes.iter().map(|held| format!("{} {}", held.tier, bytes(held.bytes))).collect();
         vec![
             range.shown.clone(),
             format!("{:.0}", range.reads_per_day),
@@ -181,14 +165,11 @@ fn tables(context: &Context, view: &HeatView) -> String {
             range.node.clone(),
         ]
     });
-    let key_table = context.printer.table(
-        &["KEY", "READS/DAY", "WRITES/DAY", "LAST READ", "TIER", "NODE"],
-        keys.collect(),
-    );
-    let range_table = context.printer.table(
-        &["RANGE", "READS/DAY", "WRITES/DAY", "PATTERN", "CLASS", "HELD", "NODE"],
-        ranges.collect(),
-    );
+    let key_table =
+        context.printer.table(&["KEY", "READS/DAY", "WRITES/DAY", "LAST READ", "TIER", "NODE"], keys.collect());
+    let range_table = context
+        .printer
+        .table(&["RANGE", "READS/DAY", "WRITES/DAY", "PATTERN", "CLASS", "HELD", "NODE"], ranges.collect());
     format!("{key_table}\n{range_table}")
 }
 
@@ -217,10 +198,7 @@ mod tests {
 
     #[test]
     fn a_range_of_bytes_is_shown_and_encoded() {
-        let view = RangeView::of(
-            RangeHeat { start: vec![0xff].into(), ..RangeHeat::default() },
-            "n",
-        );
+        let view = RangeView::of(RangeHeat { start: vec![0xff].into(), ..RangeHeat::default() }, "n");
         assert_eq!(view.shown(), "b\"\\xff\" to ...");
         let json = serde_json::to_value(&view).unwrap_or_default();
         assert_eq!(json["start"]["base64"], "/w==");

@@ -39,9 +39,7 @@ struct Imported {
 
 pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended {
     let from_stdin = arguments.file.as_os_str() == "-";
-    let format = arguments
-        .format
-        .unwrap_or_else(|| FileFormat::of(&arguments.file));
+    let format = arguments.format.unwrap_or_else(|| FileFormat::of(&arguments.file));
     let (input, length) = open(&arguments.file, from_stdin)?;
     let progress_file = progress_file(arguments, from_stdin, format);
     let begun = starting_point(arguments, progress_file.as_ref())?;
@@ -60,10 +58,7 @@ pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended
         return Err(file.mismatch(detail).into());
     }
 
-    let client = context
-        .connect_for_load()
-        .await?
-        .with_durability(typed_durability(arguments.durability));
+    let client = context.connect_for_load().await?.with_durability(typed_durability(arguments.durability));
     let bar = progress::bar(&context.printer, length, true);
     bar.set_position(reader.mark().offset);
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -115,11 +110,7 @@ pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended
 }
 
 fn report(context: &Context, summary: ImportSummary, elapsed: Duration) -> Ended {
-    let imported = Imported {
-        records: summary.records,
-        lines: summary.mark.line,
-        seconds: elapsed.as_secs_f64(),
-    };
+    let imported = Imported { records: summary.records, lines: summary.mark.line, seconds: elapsed.as_secs_f64() };
     context.printer.print(&imported, |imported| {
         format!("{} records imported in {:.1} s", count(imported.records), imported.seconds)
     })?;
@@ -130,10 +121,7 @@ fn open(path: &Path, from_stdin: bool) -> Result<(Box<dyn BufRead>, Option<u64>)
     if from_stdin {
         return Ok((Box::new(BufReader::with_capacity(READ_BUFFER, std::io::stdin())), None));
     }
-    let failed = |source| CommandError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| CommandError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     Ok((Box::new(BufReader::with_capacity(READ_BUFFER, file)), Some(length)))
@@ -168,15 +156,8 @@ fn starting_point(
     }
     match (file.load()?, arguments.resume) {
         (Some(earlier), true) => Ok(Some(earlier)),
-        (Some((_, records)), false) => Err(TransferError::Unfinished {
-            path: file.path().to_owned(),
-            records,
-        }
-        .into()),
-        (None, true) => Err(TransferError::NothingToResume {
-            path: file.path().to_owned(),
-        }
-        .into()),
+        (Some((_, records)), false) => Err(TransferError::Unfinished { path: file.path().to_owned(), records }.into()),
+        (None, true) => Err(TransferError::NothingToResume { path: file.path().to_owned() }.into()),
         (None, false) => Ok(None),
     }
 }

@@ -1,6 +1,12 @@
-//! `local`
-use super::Ended;
-use crate::{CommandError, ExitCode, args::LocalCommand, context::Context};
-pub(super) async fn run(_context: &Context, command: &LocalCommand) -> Ended {
-    Err(CommandError::Fleet { attempted: format!("{command:?}"), detail: "no fleet".to_owned(), code: ExitCode::Failed })
+//! `local`: a cluster of node processes on this machine.
+
+use super::{Ended, fleet};
+use crate::{args::LocalCommand, context::Context};
+
+pub(super) async fn run(context: &Context, command: &LocalCommand) -> Ended {
+    match command {
+        LocalCommand::Up { file, foreground } => fleet::up(context, file, *foreground).await,
+        LocalCommand::Down => fleet::down(context).await,
+        LocalCommand::Status => fleet::status(context).await,
+    }
 }

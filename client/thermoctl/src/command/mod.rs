@@ -5,6 +5,7 @@ mod completion;
 mod del;
 mod explain;
 mod export;
+mod fleet;
 mod get;
 mod heat;
 mod import;
@@ -41,10 +42,7 @@ pub fn run(arguments: Arguments, definition: clap::Command) -> Ended {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|source| CommandError::Write {
-            what: "the runtime's threads".to_owned(),
-            source,
-        })?;
+        .map_err(|source| CommandError::Write { what: "the runtime's threads".to_owned(), source })?;
     runtime.block_on(dispatch(&context, command))
 }
 
@@ -65,7 +63,7 @@ async fn dispatch(context: &Context, command: Command) -> Ended {
         Command::Bench(arguments) => Box::pin(bench::run(context, &arguments)).await,
         Command::Top(arguments) => top::run(context, &arguments).await,
         Command::Local(arguments) => local::run(context, &arguments.command).await,
-        Command::Apply(arguments) => objects::apply(context, &arguments).await,
+        Command::Apply(arguments) => objects::apply(context, &arguments.file).await,
         Command::Describe(arguments) => objects::describe(context, &arguments).await,
         Command::Delete(arguments) => objects::delete(context, &arguments).await,
         Command::Validate(arguments) => objects::validate(context, &arguments),

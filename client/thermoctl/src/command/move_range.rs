@@ -55,9 +55,7 @@ pub(super) fn table(context: &Context, moves: &[MoveView]) -> String {
             entry.message.clone(),
         ]
     });
-    context
-        .printer
-        .table(&["MOVE", "STATE", "DONE", "RECORDS", "BYTES", "MESSAGE"], rows.collect())
+    context.printer.table(&["MOVE", "STATE", "DONE", "RECORDS", "BYTES", "MESSAGE"], rows.collect())
 }
 
 pub(super) async fn run(context: &Context, arguments: &MoveArguments) -> Ended {
@@ -118,9 +116,8 @@ async fn follow(
         to_tier: arguments.to.clone(),
         bytes_per_second: arguments.rate.unwrap_or(0),
     };
-    let mut stream = context
-        .admin(client, part.node, "move", |mut admin| async move { admin.move_range(request).await })
-        .await?;
+    let mut stream =
+        context.admin(client, part.node, "move", |mut admin| async move { admin.move_range(request).await }).await?;
     let mut latest = MoveProgress::default();
     // A move may take hours: only its begin is bound by the timeout.
     while let Some(step) = stream.message().await.map_err(|status| CommandError::Admin {

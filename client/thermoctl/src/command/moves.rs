@@ -22,12 +22,13 @@ pub(super) async fn run(context: &Context, arguments: &MovesArguments) -> Ended 
         context.printer.remark(&format!("cancelled {reference}; what has moved stays where it is"));
         return Ok(ExitCode::Success);
     }
-    let answers = try_join_all((0..client.nodes().len()).map(|node| {
-        context.admin(&client, node, "list moves", |mut admin| async move {
-            admin.list_moves(ListMovesRequest {}).await
-        })
-    }))
-    .await?;
+    let answers =
+        try_join_all((0..client.nodes().len()).map(|node| {
+            context.admin(&client, node, "list moves", |mut admin| async move {
+                admin.list_moves(ListMovesRequest {}).await
+            })
+        }))
+        .await?;
     let moves: Vec<MoveView> = client
         .nodes()
         .iter()
@@ -46,8 +47,6 @@ fn find(client: &Client, reference: &str) -> Result<(usize, u64), CommandError> 
             Some((place, id.parse().ok()?))
         })
         .ok_or_else(|| {
-            CommandError::Usage(format!(
-                "{reference:?} names no move; write NODE/ID as `thermoctl moves` lists it"
-            ))
+            CommandError::Usage(format!("{reference:?} names no move; write NODE/ID as `thermoctl moves` lists it"))
         })
 }

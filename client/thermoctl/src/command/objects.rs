@@ -8,11 +8,10 @@ use std::{
 
 use thermocline_crds::{
     Kind, Object,
-    v1alpha1::Tiering,
     validate::{self, Violation},
 };
 
-use super::Ended;
+use super::{Ended, fleet};
 use crate::{
     CommandError, ExitCode,
     args::{ManifestArguments, ObjectArguments},
@@ -26,6 +25,16 @@ pub(super) struct Reference {
     pub(super) kind: Option<Kind>,
     /// The object; `None` for all of the kind.
     pub(super) name: Option<String>,
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.kind, &self.name) {
+            (Some(kind), Some(name)) => write!(formatter, "{kind}/{name}"),
+            (Some(kind), None) => formatter.write_str(kind.plural()),
+            (None, _) => formatter.write_str("all objects"),
+        }
+    }
 }
 
 /// Reads `KIND [NAME]`, `KIND/NAME` or `all`; `None` where the text names no kind.
@@ -52,10 +61,8 @@ pub(super) fn reference(text: &str, name: Option<&str>) -> Result<Option<Referen
 }
 
 fn kinds_text() -> String {
-    let kinds: Vec<String> = Kind::ALL
-        .iter()
-        .map(|kind| format!("{} ({})", kind.plural(), kind.short_name()))
-        .collect();
+    let kinds: Vec<String> =
+        Kind::ALL.iter().map(|kind| format!("{} ({})", kind.plural(), kind.short_name())).collect();
     format!("kinds are {}", kinds.join(", "))
 }
 
@@ -80,9 +87,7 @@ fn manifest_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>, CommandErr
     for path in paths {
         if path.as_os_str() == "-" {
             let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|source| failed(path, source))?;
+            std::io::stdin().read_to_string(&mut text).map_err(|source| failed(path, source))?;
             texts.push(("standard input".to_owned(), text));
             continue;
         }
@@ -95,10 +100,7 @@ fn manifest_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>, CommandErr
 }
 
 fn failed(path: &Path, source: std::io::Error) -> CommandError {
-    CommandError::Read {
-        path: path.to_owned(),
-        source,
-    }
+    CommandError::Read { path: path.to_owned(), source }
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, CommandError> {
@@ -124,7 +126,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, CommandError> {
 }
 
 /// Every object of the manifests, each judged by itself.
-fn read_objects(paths: &[PathBuf]) -> Result<Vec<Object>, CommandError> {
+pub(super) fn read_objects(paths: &[PathBuf]) -> Result<Vec<Object>, CommandError> {
     let mut objects = Vec::new();
     let mut wrong = Vec::new();
     for (what, text) in manifest_texts(paths)? {
@@ -155,17 +157,32 @@ pub(super) fn validate(context: &Context, arguments: &ManifestArguments) -> Ende
             detail: format!("\n{}", violations_text(&violations)),
         });
     }
-    let names: Vec<String> = objects
-        .iter()
-        .map(|object| format!("{}/{}", object.kind(), object.name()))
-        .collect();
-    context.printer.print(&names, |names| {
-        names.iter().map(|name| format!("{name} is valid\n")).collect()
-    })?;
+    let names: Vec<String> = objects.iter().map(|object| format!("{}/{}", object.kind(), object.name())).collect();
+    context.printer.print(&names, |names| names.iter().map(|name| format!("{name} is valid\n")).collect())?;
     Ok(ExitCode::Success)
 }
 
-include!("objects_fleet.in");
+/// `get KIND [NAME]`.
+pub(super) async fn get(context: &Context, reference: &Reference) -> Ended {
+    fleet::get(context, reference).await
+}
+
+/// `describe`.
+pub(super) async fn describe(context: &Context, arguments: &ObjectArguments) -> Ended {
+    let (kind, name) = one(arguments)?;
+    fleet::describe(context, kind, &name).await
+}
+
+/// `delete`.
+pub(super) async fn delete(context: &Context, arguments: &ObjectArguments) -> Ended {
+    let (kind, name) = one(arguments)?;
+    fleet::delete(context, kind, &name).await
+}
+
+/// `apply`: every manifest is judged before the first object is changed.
+pub(super) async fn apply(context: &Context, files: &[PathBuf]) -> Ended {
+    fleet::apply(context, read_objects(files)?).await
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -15,7 +15,7 @@ use thermocline_crds::{
 };
 use thermocline_proto::v1::{NodeStatus, Policy, SetPolicyRequest, Temperature};
 
-use super::{Ended, objects};
+use super::{Ended, fleet, objects};
 use crate::{
     CommandError, ExitCode,
     args::{PolicyCommand, PolicyTarget},
@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, command: &PolicyCommand) -> Ended {
         PolicyCommand::Set { file } => {
             // Refused here where the file is no policy; the fleet takes any manifest.
             read(file)?;
-            objects::apply_files(context, std::slice::from_ref(file)).await
+            objects::apply(context, std::slice::from_ref(file)).await
         }
         PolicyCommand::Pause(target) => change(context, target, direct, Tiering::Paused).await,
         PolicyCommand::Resume(target) => change(context, target, direct, Tiering::Auto).await,
@@ -65,7 +65,7 @@ async fn change(context: &Context, target: &PolicyTarget, direct: bool, tiering:
         (Some(_), false) => Err(CommandError::Usage(
             "-f is for nodes named by --endpoints; a fleet keeps its policies: name one, or none where there is only one".to_owned(),
         )),
-        (None, false) => objects::set_tiering(context, target.name.as_deref(), tiering).await,
+        (None, false) => fleet::set_tiering(context, target.name.as_deref(), tiering).await,
     }
 }
 
@@ -82,7 +82,7 @@ async fn show(context: &Context, direct: bool) -> Ended {
             classified_millis_ago: Some(mover.last_classified_ms_ago),
         });
     }
-    let policies = if direct { Vec::new() } else { objects::policies(context)? };
+    let policies = if direct { Vec::new() } else { fleet::policies(context)? };
     let answer = serde_json::json!({ "policies": policies, "nodes": rows });
     context.printer.print(&answer, |_| {
         let nodes = context.printer.table(
@@ -108,14 +108,8 @@ async fn show(context: &Context, direct: bool) -> Ended {
 
 /// Reads a manifest that holds one MigrationPolicy.
 fn read(path: &Path) -> Result<ValidatedPolicy, CommandError> {
-    let text = fs::read_to_string(path).map_err(|source| CommandError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(&text).map_err(|detail| CommandError::Manifest {
-        what: path.display().to_string(),
-        detail,
-    })
+    let text = fs::read_to_string(path).map_err(|source| CommandError::Read { path: path.to_owned(), source })?;
+    parse(&text).map_err(|detail| CommandError::Manifest { what: path.display().to_string(), detail })
 }
 
 fn parse(text: &str) -> Result<ValidatedPolicy, String> {
@@ -144,10 +138,8 @@ async fn set_on_nodes(context: &Context, policy: &ValidatedPolicy) -> Ended {
     let policies = statuses
         .iter()
         .map(|status| {
-            resolve(policy, status, generation).map_err(|detail| CommandError::Manifest {
-                what: "the policy".to_owned(),
-                detail,
-            })
+            resolve(policy, status, generation)
+                .map_err(|detail| CommandError::Manifest { what: "the policy".to_owned(), detail })
         })
         .collect::<Result<Vec<_>, _>>()?;
     send(context, &client, policies).await?;
@@ -231,10 +223,7 @@ mod tests {
 
     fn node() -> NodeStatus {
         let tier = |name: &str, rank| TierStatus { name: name.into(), rank, ..TierStatus::default() };
-        NodeStatus {
-            tiers: vec![tier("hot", 0), tier("warm", 10), tier("cold", 20)],
-            ..NodeStatus::default()
-        }
+        NodeStatus { tiers: vec![tier("hot", 0), tier("warm", 10), tier("cold", 20)], ..NodeStatus::default() }
     }
 
     fn manifest(spec: &str) -> String {
@@ -251,14 +240,19 @@ mod tests {
         let policy = resolve(&parse(&text).unwrap(), &node(), 7).unwrap();
         assert_eq!((policy.generation, policy.tiering_paused), (7, true));
         assert_eq!((policy.evaluation_interval_ms, policy.min_residency_ms), (2000, 60_000));
-        let tiers: Vec<_> = policy.temperatures.iter().map(|one| (one.tier.as_str(), one.reads, one.per_ms, one.read_within_ms)).collect();
+        let tiers: Vec<_> = policy
+            .temperatures
+            .iter()
+            .map(|one| (one.tier.as_str(), one.reads, one.per_ms, one.read_within_ms))
+            .collect();
         assert_eq!(tiers, [("hot", 50.0, HOUR_MS, 60_000), ("warm", 5.0, HOUR_MS, 600_000)]);
     }
 
     #[test]
     fn a_policy_without_thresholds_gets_the_defaults() {
         let policy = resolve(&parse(&manifest("")).unwrap(), &node(), 1).unwrap();
-        let tiers: Vec<_> = policy.temperatures.iter().map(|one| (one.tier.as_str(), one.reads, one.read_within_ms)).collect();
+        let tiers: Vec<_> =
+            policy.temperatures.iter().map(|one| (one.tier.as_str(), one.reads, one.read_within_ms)).collect();
         assert_eq!(tiers, [("hot", 1000.0, HOUR_MS), ("warm", 100.0, DAY_MS)]);
         assert_eq!(policy.promote_over_demote, 2.0);
     }

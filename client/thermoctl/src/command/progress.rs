@@ -6,11 +6,7 @@ use crate::output::Printer;
 
 /// A bar over a known total, or a counter where the total is not known. Drawn on standard error.
 pub(super) fn bar(printer: &Printer, total: Option<u64>, bytes: bool) -> ProgressBar {
-    let target = if printer.draws_progress() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
+    let target = if printer.draws_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(total, target);
     let template = match (total.is_some(), bytes) {
         (true, true) => "{bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}",

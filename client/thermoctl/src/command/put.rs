@@ -22,20 +22,12 @@ pub(super) async fn run(context: &Context, arguments: &PutArguments) -> Ended {
     let key = typed_bytes(&arguments.key, arguments.base64, "key")?;
     let value = if arguments.value == "-" {
         let mut value = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut value)
-            .map_err(|source| CommandError::Read {
-                path: "-".into(),
-                source,
-            })?;
+        std::io::stdin().read_to_end(&mut value).map_err(|source| CommandError::Read { path: "-".into(), source })?;
         value
     } else {
         typed_bytes(&arguments.value, arguments.base64, "value")?
     };
-    let client = context
-        .connect()
-        .await?
-        .with_durability(typed_durability(arguments.durability));
+    let client = context.connect().await?.with_durability(typed_durability(arguments.durability));
     let batch = Batch::new().put(key.clone(), value.clone());
     let version = if arguments.if_absent {
         client.write(batch.when_absent(key)).await?
@@ -46,8 +38,6 @@ pub(super) async fn run(context: &Context, arguments: &PutArguments) -> Ended {
     } else {
         client.put(key, value).await?
     };
-    context
-        .printer
-        .print(&Written { version }, |written| format!("version {}", written.version))?;
+    context.printer.print(&Written { version }, |written| format!("version {}", written.version))?;
     Ok(ExitCode::Success)
 }

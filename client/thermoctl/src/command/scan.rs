@@ -34,19 +34,15 @@ pub(super) async fn run(context: &Context, arguments: &ScanArguments) -> Ended {
 fn line(format: Format, record: &Record, with_value: bool) -> Result<String, CommandError> {
     let view = record_view(record, with_value, true);
     match format {
-        Format::Json => serde_json::to_string(&view)
-            .map(|text| text + "\n")
-            .map_err(|error| CommandError::Encode(error.into())),
+        Format::Json => {
+            serde_json::to_string(&view).map(|text| text + "\n").map_err(|error| CommandError::Encode(error.into()))
+        }
         Format::Yaml => serde_yaml::to_string(&view)
             .map(|text| format!("---\n{text}"))
             .map_err(|error| CommandError::Encode(error.into())),
         Format::Table => {
             let key = shown(&record.key);
-            Ok(if with_value {
-                format!("{key}\t{}\n", shown(&record.value))
-            } else {
-                format!("{key}\n")
-            })
+            Ok(if with_value { format!("{key}\t{}\n", shown(&record.value)) } else { format!("{key}\n") })
         }
     }
 }
@@ -54,9 +50,7 @@ fn line(format: Format, record: &Record, with_value: bool) -> Result<String, Com
 /// On one line, whatever the bytes are.
 fn shown(bytes: &[u8]) -> String {
     match TextOrBase64::of(bytes) {
-        TextOrBase64::Text(text) if text.chars().any(char::is_control) => {
-            text.escape_debug().to_string()
-        }
+        TextOrBase64::Text(text) if text.chars().any(char::is_control) => text.escape_debug().to_string(),
         TextOrBase64::Text(text) => text,
         TextOrBase64::Base64(text) => format!("base64:{text}"),
     }
@@ -69,11 +63,7 @@ mod tests {
 
     #[test]
     fn a_record_takes_one_line_whatever_its_bytes_are() {
-        let record = Record {
-            key: "a\tb".into(),
-            value: vec![0xff].into(),
-            version: 7,
-        };
+        let record = Record { key: "a\tb".into(), value: vec![0xff].into(), version: 7 };
         assert_eq!(line(Format::Table, &record, true).unwrap(), "a\\tb\tbase64:/w==\n");
         assert_eq!(
             line(Format::Json, &record, true).unwrap(),

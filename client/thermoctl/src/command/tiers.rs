@@ -74,17 +74,13 @@ pub(super) async fn run(context: &Context) -> Ended {
     if view.silent.is_empty() {
         return Ok(ExitCode::Success);
     }
-    context
-        .printer
-        .remark(&format!("not answered: {}; see whether these nodes run", view.silent.join(", ")));
+    context.printer.remark(&format!("not answered: {}; see whether these nodes run", view.silent.join(", ")));
     Ok(ExitCode::Unavailable)
 }
 
 fn view(statuses: &[(String, NodeStatus)], silent: Vec<String>) -> TiersView {
-    let tiers: Vec<TierView> = statuses
-        .iter()
-        .flat_map(|(node, status)| status.tiers.iter().map(|tier| TierView::of(node, tier)))
-        .collect();
+    let tiers: Vec<TierView> =
+        statuses.iter().flat_map(|(node, status)| status.tiers.iter().map(|tier| TierView::of(node, tier))).collect();
     let total = total(&tiers);
     TiersView { tiers, total, silent }
 }
@@ -197,9 +193,7 @@ mod tests {
             Vec::new(),
         );
         assert_eq!(view.tiers.len(), 3);
-        let [hot, cold] = &view.total[..] else {
-            unreachable!("two tiers")
-        };
+        let [hot, cold] = &view.total[..] else { unreachable!("two tiers") };
         assert_eq!((hot.tier.as_str(), hot.used_bytes, hot.capacity_bytes), ("hot", 40, 200));
         assert_eq!((hot.read_share, cold.read_share), (0.9, 0.1));
         assert_eq!(hot.read_p99_nanos, 30, "of the slowest node");

@@ -90,9 +90,7 @@ async fn show(
     let begin = Instant::now();
     let mut tick = tokio::time::interval(interval.max(Duration::from_millis(100)));
     loop {
-        terminal
-            .draw(|frame| draw(frame, model, styled))
-            .map_err(CommandError::output)?;
+        terminal.draw(|frame| draw(frame, model, styled)).map_err(CommandError::output)?;
         tokio::select! {
             _ = tick.tick() => model.sample(),
             news = inbox.recv() => match news {

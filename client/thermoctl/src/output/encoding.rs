@@ -17,10 +17,8 @@ impl TextOrBase64 {
     /// Chooses by content.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        std::str::from_utf8(bytes).map_or_else(
-            |_| Self::Base64(BASE64_STANDARD.encode(bytes)),
-            |text| Self::Text(text.to_owned()),
-        )
+        std::str::from_utf8(bytes)
+            .map_or_else(|_| Self::Base64(BASE64_STANDARD.encode(bytes)), |text| Self::Text(text.to_owned()))
     }
 
     /// `(text, base64)`, one of them set: for a pair of optional fields.
@@ -66,16 +64,6 @@ pub struct RecordView {
 #[must_use]
 pub fn record_view(record: &Record, with_value: bool, with_version: bool) -> RecordView {
     let (key, key_base64) = TextOrBase64::of(&record.key).fields();
-    let (value, value_base64) = if with_value {
-        TextOrBase64::of(&record.value).fields()
-    } else {
-        (None, None)
-    };
-    RecordView {
-        key,
-        key_base64,
-        value,
-        value_base64,
-        version: with_version.then_some(record.version),
-    }
+    let (value, value_base64) = if with_value { TextOrBase64::of(&record.value).fields() } else { (None, None) };
+    RecordView { key, key_base64, value, value_base64, version: with_version.then_some(record.version) }
 }

@@ -4,6 +4,6 @@ mod encoding;
 mod figure;
 mod printer;
 
-pub use encoding::{TextOrBase64, decode_base64, record_view, RecordView};
+pub use encoding::{TextOrBase64, decode_base64, record_view};
 pub use figure::{bytes, count, nanos, parse_bytes, percent, rate};
-pub use printer::{ColorChoice, Format, Printer, table};
+pub use printer::{ColorChoice, Format, Printer};

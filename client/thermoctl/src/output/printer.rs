@@ -58,11 +58,7 @@ impl Printer {
     ///
     /// # Errors
     /// That the output cannot be written.
-    pub fn print<T: Serialize>(
-        &self,
-        answer: &T,
-        table: impl FnOnce(&T) -> String,
-    ) -> Result<(), CommandError> {
+    pub fn print<T: Serialize>(&self, answer: &T, table: impl FnOnce(&T) -> String) -> Result<(), CommandError> {
         let text = self.render(answer, table)?;
         self.text(&text)
     }
@@ -71,19 +67,11 @@ impl Printer {
     ///
     /// # Errors
     /// That the answer cannot be encoded.
-    pub fn render<T: Serialize>(
-        &self,
-        answer: &T,
-        table: impl FnOnce(&T) -> String,
-    ) -> Result<String, CommandError> {
+    pub fn render<T: Serialize>(&self, answer: &T, table: impl FnOnce(&T) -> String) -> Result<String, CommandError> {
         match self.format {
             Format::Table => Ok(table(answer)),
-            Format::Json => {
-                serde_json::to_string_pretty(answer).map_err(|error| CommandError::Encode(error.into()))
-            }
-            Format::Yaml => {
-                serde_yaml::to_string(answer).map_err(|error| CommandError::Encode(error.into()))
-            }
+            Format::Json => serde_json::to_string_pretty(answer).map_err(|error| CommandError::Encode(error.into())),
+            Format::Yaml => serde_yaml::to_string(answer).map_err(|error| CommandError::Encode(error.into())),
         }
     }
 

@@ -49,10 +49,7 @@ pub(crate) struct Model {
 impl Model {
     /// A view of these nodes, of which nothing is known yet.
     pub(crate) fn new(cluster: String, names: impl IntoIterator<Item = String>) -> Self {
-        let nodes = names
-            .into_iter()
-            .map(|name| NodeView { name, ..NodeView::default() })
-            .collect();
+        let nodes = names.into_iter().map(|name| NodeView { name, ..NodeView::default() }).collect();
         Self { cluster, nodes, ..Self::default() }
     }
 

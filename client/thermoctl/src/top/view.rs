@@ -85,7 +85,8 @@ fn draw_load(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette)
 
 fn draw_nodes(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) {
     let rows = model.nodes.iter().map(|node| node_row(node, palette));
-    let header = Row::new(["node", "health", "reads", "writes", "read p50", "p99", "write p50", "p99", "row cache", "mover"]);
+    let header =
+        Row::new(["node", "health", "reads", "writes", "read p50", "p99", "write p50", "p99", "row cache", "mover"]);
     let widths = [
         Constraint::Fill(2),
         Constraint::Length(11),
@@ -98,9 +99,7 @@ fn draw_nodes(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette
         Constraint::Length(9),
         Constraint::Fill(1),
     ];
-    let table = Table::new(rows, widths)
-        .header(header.style(palette.bold()))
-        .block(Block::bordered().title(" nodes "));
+    let table = Table::new(rows, widths).header(header.style(palette.bold())).block(Block::bordered().title(" nodes "));
     frame.render_widget(table, area);
 }
 
@@ -202,9 +201,11 @@ fn draw_heat(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette)
         .iter()
         .map(|node| {
             let mut spans = vec![Span::raw(format!("{:<name_width$} ", node.name))];
-            spans.extend(node_heat(&node.heat, cells).into_iter().map(|level| {
-                Span::styled(SHADES[level], palette.color(SHADE_COLORS[level]))
-            }));
+            spans.extend(
+                node_heat(&node.heat, cells)
+                    .into_iter()
+                    .map(|level| Span::styled(SHADES[level], palette.color(SHADE_COLORS[level]))),
+            );
             Line::from(spans)
         })
         .collect();

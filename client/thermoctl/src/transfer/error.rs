@@ -21,7 +21,9 @@ pub enum TransferError {
         resume: String,
     },
     /// The store did not take a batch.
-    #[error("the import stopped: the records from line {from_line} on were not all written; {records} records before it are; {resume}")]
+    #[error(
+        "the import stopped: the records from line {from_line} on were not all written; {records} records before it are; {resume}"
+    )]
     Store {
         /// The first line that is not acknowledged.
         from_line: u64,
@@ -98,7 +100,9 @@ pub enum TransferError {
         source: LineError,
     },
     /// A record that the file's format cannot hold.
-    #[error("the record {key} cannot be written as CSV text because it is not UTF-8; pass --base64, or use --format jsonl")]
+    #[error(
+        "the record {key} cannot be written as CSV text because it is not UTF-8; pass --base64, or use --format jsonl"
+    )]
     NotText {
         /// The key, as it is shown.
         key: String,
@@ -130,9 +134,7 @@ impl TransferError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Line { .. } | Self::Store { .. } | Self::Lost { .. } | Self::Export { .. } => {
-                ExitCode::Partial
-            }
+            Self::Line { .. } | Self::Store { .. } | Self::Lost { .. } | Self::Export { .. } => ExitCode::Partial,
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Unfinished { .. }
             | Self::NothingToResume { .. }
@@ -141,9 +143,7 @@ impl TransferError {
             | Self::NotAnExport { .. }
             | Self::NotText { .. } => ExitCode::Usage,
             Self::Progress { .. } => ExitCode::Failed,
-            Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
-                ExitCode::Success
-            }
+            Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => ExitCode::Success,
             Self::Output { .. } => ExitCode::Partial,
         }
     }

@@ -114,11 +114,8 @@ impl<S: BatchSink, R: BufRead> Importer<S, R> {
             let ended = batch.is_empty() && stop.is_none();
             if !batch.is_empty() {
                 let shares_a_key = |flight: &InFlight| batch.iter().any(|record| flight.keys.contains(&record.key));
-                let allowed = if self.in_flight.iter().any(shares_a_key) {
-                    0
-                } else {
-                    self.plan.concurrency.max(1) - 1
-                };
+                let allowed =
+                    if self.in_flight.iter().any(shares_a_key) { 0 } else { self.plan.concurrency.max(1) - 1 };
                 self.drain(allowed, &mut acknowledged).await?;
                 self.send(batch);
             }
@@ -171,9 +168,15 @@ impl<S: BatchSink, R: BufRead> Importer<S, R> {
             record.key = [self.plan.prefix.as_ref(), record.key.as_ref()].concat().into();
         }
         let problem = if record.key.is_empty() || record.key.len() > MAX_KEY_BYTES {
-            Some(format!("a key of {} bytes is not allowed; keys have 1 to {MAX_KEY_BYTES} bytes, the prefix included", record.key.len()))
+            Some(format!(
+                "a key of {} bytes is not allowed; keys have 1 to {MAX_KEY_BYTES} bytes, the prefix included",
+                record.key.len()
+            ))
         } else if record.value.len() > MAX_VALUE_BYTES {
-            Some(format!("a value of {} bytes is not allowed; values have up to {MAX_VALUE_BYTES} bytes", record.value.len()))
+            Some(format!(
+                "a value of {} bytes is not allowed; values have up to {MAX_VALUE_BYTES} bytes",
+                record.value.len()
+            ))
         } else {
             None
         };
@@ -220,9 +223,7 @@ impl<S: BatchSink, R: BufRead> Importer<S, R> {
                     });
                 }
                 Err(_stopped) => {
-                    return Err(TransferError::Lost {
-                        resume: self.plan.resume_hint.clone(),
-                    });
+                    return Err(TransferError::Lost { resume: self.plan.resume_hint.clone() });
                 }
             }
         }

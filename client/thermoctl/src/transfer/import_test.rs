@@ -40,18 +40,19 @@ fn lines(keys: &[&str]) -> String {
     keys.iter().enumerate().map(|(index, key)| format!("{{\"key\":\"{key}\",\"value\":\"{index}\"}}\n")).collect()
 }
 
-fn importer<'a>(text: &'a str, memory: &Arc<Memory>, prefix: &'static str, from: Option<(Mark, u64)>) -> Importer<Memory, &'a [u8]> {
+fn importer<'a>(
+    text: &'a str,
+    memory: &Arc<Memory>,
+    prefix: &'static str,
+    from: Option<(Mark, u64)>,
+) -> Importer<Memory, &'a [u8]> {
     let mut reader = RecordReader::new(text.as_bytes(), FileFormat::Jsonl).unwrap();
     let records = from.map_or(0, |(mark, records)| {
         assert!(reader.skip_to(mark).unwrap());
         records
     });
-    let plan = ImportPlan {
-        prefix: prefix.into(),
-        batch_records: 2,
-        concurrency: 3,
-        resume_hint: "run it again".to_owned(),
-    };
+    let plan =
+        ImportPlan { prefix: prefix.into(), batch_records: 2, concurrency: 3, resume_hint: "run it again".to_owned() };
     Importer::new(Arc::clone(memory), reader, plan, Arc::default(), records)
 }
 

@@ -14,7 +14,7 @@ mod store_sink;
 pub use error::TransferError;
 pub use import::{BatchSink, ImportPlan, ImportSummary, Importer};
 pub use progress_file::ProgressFile;
-pub use record_reader::{FileRecord, LineError, Mark, RecordReader};
+pub use record_reader::{LineError, Mark, RecordReader};
 pub use record_writer::RecordWriter;
 pub use store_sink::StoreSink;
 

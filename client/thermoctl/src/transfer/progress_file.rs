@@ -38,11 +38,7 @@ impl ProgressFile {
     /// The progress of an import of `format` with `prefix`, kept in `path`.
     #[must_use]
     pub const fn new(path: PathBuf, format: FileFormat, prefix: String) -> Self {
-        Self {
-            path,
-            format,
-            prefix,
-        }
+        Self { path, format, prefix }
     }
 
     /// Where the progress of importing `input` is kept when nothing else is said.
@@ -79,11 +75,7 @@ impl ProgressFile {
         }
         let hash = u64::from_str_radix(&progress.hash, 16)
             .map_err(|error| self.mismatch(format!("its hash is not a number: {error}")))?;
-        let mark = Mark {
-            line: progress.line,
-            offset: progress.offset,
-            hash,
-        };
+        let mark = Mark { line: progress.line, offset: progress.offset, hash };
         Ok(Some((mark, progress.records)))
     }
 
@@ -122,18 +114,11 @@ impl ProgressFile {
     /// The refusal of a progress that does not fit the file.
     #[must_use]
     pub fn mismatch(&self, detail: String) -> TransferError {
-        TransferError::Mismatch {
-            path: self.path.clone(),
-            detail,
-        }
+        TransferError::Mismatch { path: self.path.clone(), detail }
     }
 
     fn failed(&self, attempted: &'static str, source: io::Error) -> TransferError {
-        TransferError::Progress {
-            attempted,
-            path: self.path.clone(),
-            source,
-        }
+        TransferError::Progress { attempted, path: self.path.clone(), source }
     }
 }
 

@@ -65,11 +65,7 @@ pub struct Mark {
 
 impl Mark {
     /// The begin of a file.
-    pub const BEGIN: Self = Self {
-        line: 0,
-        offset: 0,
-        hash: 0xcbf2_9ce4_8422_2325,
-    };
+    pub const BEGIN: Self = Self { line: 0, offset: 0, hash: 0xcbf2_9ce4_8422_2325 };
 
     fn advance(&mut self, bytes: &[u8]) {
         self.offset += bytes.len() as u64;
@@ -131,13 +127,7 @@ impl<R: BufRead> RecordReader<R> {
     /// # Errors
     /// Where a CSV header is missing or names other columns.
     pub fn new(input: R, format: FileFormat) -> Result<Self, LineError> {
-        let mut reader = Self {
-            input,
-            format,
-            columns: None,
-            mark: Mark::BEGIN,
-            buffer: Vec::new(),
-        };
+        let mut reader = Self { input, format, columns: None, mark: Mark::BEGIN, buffer: Vec::new() };
         if format == FileFormat::Csv && reader.read_logical_line()? {
             reader.columns = Some(reader.parse_header()?);
         }
@@ -159,10 +149,7 @@ impl<R: BufRead> RecordReader<R> {
         while self.mark.offset < mark.offset {
             let left = usize::try_from(mark.offset - self.mark.offset).unwrap_or(usize::MAX);
             let wanted = left.min(chunk.len());
-            let read = self
-                .input
-                .read(&mut chunk[..wanted])
-                .map_err(|source| self.read_error(source))?;
+            let read = self.input.read(&mut chunk[..wanted]).map_err(|source| self.read_error(source))?;
             if read == 0 {
                 return Ok(false);
             }
@@ -190,13 +177,7 @@ impl<R: BufRead> RecordReader<R> {
                 FileFormat::Csv if !terminated => return Err(LineError::Torn { line }),
                 FileFormat::Csv => self.parse_csv(line)?,
             };
-            return Ok(Some(FileRecord {
-                key: key.into(),
-                value: value.into(),
-                line,
-                end: self.mark,
-                terminated,
-            }));
+            return Ok(Some(FileRecord { key: key.into(), value: value.into(), line, end: self.mark, terminated }));
         }
     }
 
@@ -231,10 +212,7 @@ impl<R: BufRead> RecordReader<R> {
     }
 
     fn read_error(&self, source: io::Error) -> LineError {
-        LineError::Read {
-            line: self.mark.line + 1,
-            source,
-        }
+        LineError::Read { line: self.mark.line + 1, source }
     }
 
     fn parse_json(&self, line: u64, terminated: bool) -> Result<(Vec<u8>, Vec<u8>), LineError> {
@@ -288,10 +266,13 @@ impl<R: BufRead> RecordReader<R> {
         };
         let fields = self.csv_fields(line)?;
         if fields.len() != 2 {
-            return Err(bad(line, format!(
-                "{} fields stand here, two are expected; quote a field that holds a comma, a quote or a newline",
-                fields.len()
-            )));
+            return Err(bad(
+                line,
+                format!(
+                    "{} fields stand here, two are expected; quote a field that holds a comma, a quote or a newline",
+                    fields.len()
+                ),
+            ));
         }
         let key = decode(&fields[columns.key], columns.key_base64, "key", line)?;
         let value = decode(&fields[1 - columns.key], columns.value_base64, "value", line)?;
@@ -304,11 +285,11 @@ fn bad(line: u64, detail: String) -> LineError {
 }
 
 fn decode(field: &[u8], base64: bool, name: &str, line: u64) -> Result<Vec<u8>, LineError> {
-    let text = std::str::from_utf8(field).map_err(|_| {
-        bad(line, format!("the {name} is not UTF-8; give it as base64 in a column {name}Base64"))
-    })?;
+    let text = std::str::from_utf8(field)
+        .map_err(|_| bad(line, format!("the {name} is not UTF-8; give it as base64 in a column {name}Base64")))?;
     if base64 {
-        decode_base64(text).map_err(|error| bad(line, format!("{name}Base64 is not base64 (standard alphabet, padded): {error}")))
+        decode_base64(text)
+            .map_err(|error| bad(line, format!("{name}Base64 is not base64 (standard alphabet, padded): {error}")))
     } else {
         Ok(text.as_bytes().to_vec())
     }

@@ -62,10 +62,7 @@ fn a_json_line_that_is_no_record_is_named_and_says_what_is_allowed() {
 
 #[test]
 fn csv_fields_may_be_quoted_over_lines_and_columns_may_be_swapped() {
-    assert_eq!(
-        csv("key,value\na,\"x,\n\"\"y\"\"\"\r\nb,2\n").unwrap(),
-        [pair("a", "x,\n\"y\""), pair("b", "2")]
-    );
+    assert_eq!(csv("key,value\na,\"x,\n\"\"y\"\"\"\r\nb,2\n").unwrap(), [pair("a", "x,\n\"y\""), pair("b", "2")]);
     assert_eq!(csv("value,key\n1,a\n").unwrap(), [pair("a", "1")]);
     assert_eq!(csv("keyBase64,value\nYQ==,1\n").unwrap(), [pair("a", "1")]);
     assert_eq!(csv("").unwrap(), []);

@@ -22,13 +22,7 @@ pub struct RecordWriter<W: Write> {
 impl<W: Write> RecordWriter<W> {
     /// Writes to `output`, called `what` in messages. CSV columns are base64 where asked for.
     pub const fn new(output: W, format: FileFormat, base64: bool, what: String) -> Self {
-        Self {
-            output,
-            format,
-            base64,
-            what,
-            records: 0,
-        }
+        Self { output, format, base64, what, records: 0 }
     }
 
     /// Writes what stands before the first record.
@@ -52,8 +46,8 @@ impl<W: Write> RecordWriter<W> {
     pub fn write(&mut self, record: &Record) -> Result<(), TransferError> {
         let line = match self.format {
             FileFormat::Jsonl => {
-                let mut line = serde_json::to_vec(&record_view(record, true, false))
-                    .map_err(|error| self.failed(error.into()))?;
+                let mut line =
+                    serde_json::to_vec(&record_view(record, true, false)).map_err(|error| self.failed(error.into()))?;
                 line.push(b'\n');
                 line
             }
@@ -72,16 +66,12 @@ impl<W: Write> RecordWriter<W> {
         } else {
             let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
             if !is_text(&record.key) || !is_text(&record.value) {
-                return Err(TransferError::NotText {
-                    key: DisplayKey(&record.key).to_string(),
-                });
+                return Err(TransferError::NotText { key: DisplayKey(&record.key).to_string() });
             }
             writer.write_record([&record.key, &record.value])
         };
         written.map_err(|error| self.failed(io::Error::other(error)))?;
-        writer
-            .into_inner()
-            .map_err(|error| self.failed(io::Error::other(error.to_string())))
+        writer.into_inner().map_err(|error| self.failed(io::Error::other(error.to_string())))
     }
 
     /// Hands everything to the operating system; returns how many records were written.
@@ -94,17 +84,8 @@ impl<W: Write> RecordWriter<W> {
         Ok(self.records)
     }
 
-    /// Records written so far.
-    pub const fn records(&self) -> u64 {
-        self.records
-    }
-
     fn failed(&self, source: io::Error) -> TransferError {
-        TransferError::Output {
-            what: self.what.clone(),
-            records: self.records,
-            source,
-        }
+        TransferError::Output { what: self.what.clone(), records: self.records, source }
     }
 }
 

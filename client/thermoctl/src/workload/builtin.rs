@@ -62,18 +62,11 @@ impl Builtin {
     #[must_use]
     pub const fn distribution(self) -> KeyDistribution {
         match self {
-            Self::YcsbA | Self::YcsbB | Self::YcsbC | Self::YcsbE | Self::YcsbF => {
-                KeyDistribution::ScrambledZipf
-            }
+            Self::YcsbA | Self::YcsbB | Self::YcsbC | Self::YcsbE | Self::YcsbF => KeyDistribution::ScrambledZipf,
             Self::YcsbD => KeyDistribution::Latest,
             Self::Uniform => KeyDistribution::Uniform,
-            Self::Zipf => KeyDistribution::Zipf {
-                theta: Zipf::YCSB_THETA,
-            },
-            Self::Hotspot => KeyDistribution::Hotspot {
-                records: 0.05,
-                operations: 0.95,
-            },
+            Self::Zipf => KeyDistribution::Zipf { theta: Zipf::YCSB_THETA },
+            Self::Hotspot => KeyDistribution::Hotspot { records: 0.05, operations: 0.95 },
             Self::Sequential => KeyDistribution::Sequential,
         }
     }

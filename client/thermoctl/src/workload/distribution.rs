@@ -73,22 +73,10 @@ impl KeySampler {
         let zipf = match distribution {
             KeyDistribution::Zipf { theta } => Some(Zipf::new(records, theta)),
             KeyDistribution::Latest => Some(Zipf::new(records, Zipf::YCSB_THETA)),
-            KeyDistribution::ScrambledZipf => Some(Zipf::with_zeta(
-                SCRAMBLED_ITEMS,
-                Zipf::YCSB_THETA,
-                SCRAMBLED_ZETA,
-            )),
-            KeyDistribution::Sequential
-            | KeyDistribution::Uniform
-            | KeyDistribution::Hotspot { .. } => None,
+            KeyDistribution::ScrambledZipf => Some(Zipf::with_zeta(SCRAMBLED_ITEMS, Zipf::YCSB_THETA, SCRAMBLED_ZETA)),
+            KeyDistribution::Sequential | KeyDistribution::Uniform | KeyDistribution::Hotspot { .. } => None,
         };
-        Self {
-            distribution,
-            records,
-            zipf,
-            next: 0,
-            step: 1,
-        }
+        Self { distribution, records, zipf, next: 0, step: 1 }
     }
 
     /// One of `workers` samplers that together walk a sequence: this one takes every `workers`-th from `worker` on.

@@ -19,9 +19,7 @@ impl NumberedKeys {
     /// All keys under one prefix.
     #[must_use]
     pub fn under(prefix: impl Into<Bytes>) -> Self {
-        Self {
-            prefixes: vec![prefix.into()],
-        }
+        Self { prefixes: vec![prefix.into()] }
     }
 
     /// Keys under `name`, spread over all ranges of the table: each range's start followed by `name`, where that lies
@@ -33,8 +31,8 @@ impl NumberedKeys {
             .filter_map(|(range, _)| {
                 let prefix: Bytes = [range.start(), name.as_bytes()].concat().into();
                 let after = thermocline_client::prefix_end(&prefix);
-                let inside = range.contains(&prefix)
-                    && (range.end().is_empty() || (!after.is_empty() && after <= *range.end()));
+                let inside =
+                    range.contains(&prefix) && (range.end().is_empty() || (!after.is_empty() && after <= *range.end()));
                 inside.then_some(prefix)
             })
             .collect();
@@ -118,11 +116,8 @@ mod tests {
 
     #[test]
     fn a_range_too_narrow_for_the_prefix_is_left_out() {
-        let table = RangeTable::new(vec![
-            (KeyRange::new("", "a").unwrap(), 0),
-            (KeyRange::new("a", "").unwrap(), 1),
-        ])
-        .unwrap();
+        let table =
+            RangeTable::new(vec![(KeyRange::new("", "a").unwrap(), 0), (KeyRange::new("a", "").unwrap(), 1)]).unwrap();
         let keys = NumberedKeys::spread("bench/", &table);
         assert_eq!(keys.prefixes(), ["abench/"]);
     }

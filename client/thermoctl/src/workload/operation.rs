@@ -91,9 +91,7 @@ impl Mix {
     #[must_use]
     pub const fn read_update(reads: f64) -> Self {
         let reads = reads.clamp(0.0, 1.0);
-        Self {
-            shares: [reads, 1.0 - reads, 0.0, 0.0, 0.0],
-        }
+        Self { shares: [reads, 1.0 - reads, 0.0, 0.0, 0.0] }
     }
 
     /// Shares that the built-in workloads state; a test checks that they add up.
@@ -116,11 +114,7 @@ impl Mix {
             }
         }
         // Rounding may leave the sum a hair below 1.
-        OperationKind::ALL
-            .into_iter()
-            .rev()
-            .find(|kind| self.share(*kind) > 0.0)
-            .unwrap_or(OperationKind::Read)
+        OperationKind::ALL.into_iter().rev().find(|kind| self.share(*kind) > 0.0).unwrap_or(OperationKind::Read)
     }
 }
 
@@ -171,17 +165,8 @@ impl OperationStream {
             let present = self.records + self.inserted.load(Ordering::Relaxed);
             self.sampler.sample(&mut self.random, present)
         };
-        let length = if kind == OperationKind::Scan {
-            self.random.random_range(1..=self.max_scan)
-        } else {
-            1
-        };
-        Operation {
-            kind,
-            record,
-            length,
-            value_seed: self.random.random(),
-        }
+        let length = if kind == OperationKind::Scan { self.random.random_range(1..=self.max_scan) } else { 1 };
+        Operation { kind, record, length, value_seed: self.random.random() }
     }
 }
 
@@ -234,9 +219,8 @@ mod tests {
         let inserted = Arc::default();
         let mut first = stream(mix, 0, &inserted);
         let mut second = stream(mix, 1, &inserted);
-        let drawn: BTreeSet<u64> = (0..20)
-            .flat_map(|_| [first.next_operation().record, second.next_operation().record])
-            .collect();
+        let drawn: BTreeSet<u64> =
+            (0..20).flat_map(|_| [first.next_operation().record, second.next_operation().record]).collect();
         assert_eq!(drawn, (100..140).collect());
     }
 }

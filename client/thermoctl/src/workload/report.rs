@@ -72,11 +72,8 @@ impl Recorder {
     /// The report of a run that took `elapsed`.
     #[must_use]
     pub fn report(&self, seed: u64, elapsed: Duration) -> Report {
-        let kinds: Vec<LatencySummary> = self
-            .kinds
-            .iter()
-            .map(|(kind, entry)| LatencySummary::of(*kind, entry))
-            .collect();
+        let kinds: Vec<LatencySummary> =
+            self.kinds.iter().map(|(kind, entry)| LatencySummary::of(*kind, entry)).collect();
         let operations = kinds.iter().map(|kind| kind.operations).sum();
         let seconds = elapsed.as_secs_f64();
         Report {

@@ -24,11 +24,7 @@ impl StoreTarget {
     /// Operations on `keys` with values of `value_bytes`.
     #[must_use]
     pub fn new(client: Client, keys: Arc<dyn KeySource>, value_bytes: usize) -> Self {
-        Self {
-            client,
-            keys,
-            value_bytes,
-        }
+        Self { client, keys, value_bytes }
     }
 
     /// The value of a write: as many bytes, half of them random, so that compression finds about what real records

@@ -72,8 +72,7 @@ fn zeta(items: u64, theta: f64) -> f64 {
     if items == exact {
         return sum;
     }
-    let tail = ((items as f64 + 0.5).powf(1.0 - theta) - (exact as f64 + 0.5).powf(1.0 - theta))
-        / (1.0 - theta);
+    let tail = ((items as f64 + 0.5).powf(1.0 - theta) - (exact as f64 + 0.5).powf(1.0 - theta)) / (1.0 - theta);
     sum + tail
 }
 
@@ -84,9 +83,7 @@ pub fn fnv1a_64(number: u64) -> u64 {
     number
         .to_le_bytes()
         .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
