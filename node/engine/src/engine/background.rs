@@ -1,0 +1,107 @@
+//! The engine's threads: the flusher of buffered writes, the watch over space, the mover. They end with the last handle.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Inner;
+use crate::mover::run_mover;
+use crate::options::EngineOptions;
+use crate::write::buffered::MAX_AGE;
+
+/// How long a thread may sleep before it looks whether the store closes.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// The running threads.
+pub(super) struct Background {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Background {
+    pub(super) fn start(inner: &Arc<Inner>, options: &EngineOptions) -> Self {
+        let interval = options.space_interval;
+        let mut threads = vec![
+            spawn("buffered-flush", inner, flush_buffered),
+            spawn("space-watch", inner, move |inner| watch_space(inner, interval)),
+        ];
+        if options.background_moves {
+            threads.push(spawn("mover", inner, run_mover));
+        }
+        Self { inner: Arc::clone(inner), threads: Mutex::new(threads.into_iter().flatten().collect()) }
+    }
+
+    /// Ends the threads and writes what is only in memory.
+    pub(super) fn stop(&self) -> crate::Result<()> {
+        self.inner.closing.store(true, Ordering::SeqCst);
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a background thread of the engine panicked");
+            }
+        }
+        self.inner.buffered.flush(&self.inner.database)?;
+        self.inner.heat.store(&self.inner.database)?;
+        self.inner.sync().map(|_| ())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::error!(%error, "the store did not close cleanly; what was acknowledged as buffered may be lost");
+        }
+    }
+}
+
+fn spawn(name: &str, inner: &Arc<Inner>, body: impl FnOnce(&Inner) + Send + 'static) -> Option<JoinHandle<()>> {
+    let inner = Arc::clone(inner);
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&inner));
+    spawned.inspect_err(|error| tracing::error!(name, %error, "a background thread could not be started")).ok()
+}
+
+fn flush_buffered(inner: &Inner) {
+    while !inner.is_closing() {
+        if !inner.buffered.wait(GLANCE) {
+            continue;
+        }
+        inner.environment.clock.sleep(MAX_AGE);
+        if let Err(error) = inner.buffered.flush(&inner.database) {
+            tracing::warn!(%error, "buffered writes stay queued");
+            inner.environment.clock.sleep(GLANCE);
+        }
+    }
+}
+
+fn watch_space(inner: &Inner, interval: Duration) {
+    let mut slept = interval;
+    while !inner.is_closing() {
+        if slept < interval {
+            let nap = GLANCE.min(interval);
+            inner.environment.clock.sleep(nap);
+            slept += nap;
+            continue;
+        }
+        slept = Duration::ZERO;
+        inner.refresh_space();
+    }
+}
+
+impl Inner {
+    /// Asks the devices for their space; resumes RocksDB when it came back.
+    pub(crate) fn refresh_space(&self) {
+        let returned = self.space.refresh();
+        let stopped = self.database.events.out_of_space.swap(0, Ordering::SeqCst) > 0;
+        if (returned || stopped) && self.space.refusing().is_none() {
+            match self.database.raw().resume() {
+                Ok(()) => tracing::info!("space is back: writes go on"),
+                Err(error) => {
+                    self.database.events.out_of_space.fetch_add(1, Ordering::SeqCst);
+                    tracing::warn!(%error, "space is back, but RocksDB does not resume yet");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Who may write slower tiers, and which ranges writers stay out of.
+
+mod fence;
+mod range_lease;
+
+pub(crate) use fence::Fences;
+pub use range_lease::RangeLease;
+pub(crate) use range_lease::{Holder, Leases};

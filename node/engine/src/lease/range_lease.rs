@@ -1,0 +1,144 @@
+//! Range leases (I4): only the holder of a range writes slower tiers in it.
+//!
+//! A lease has a persisted generation. The mover's leases can be revoked by a range operation (wipe, install): the
+//! holder checks before every effect, and an effect under way is waited for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::error::{EngineError, Result};
+use crate::format::meta;
+use crate::guard::Guard;
+use crate::range::KeyRange;
+use crate::rocks::Database;
+
+/// Who holds a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// The mover; a range operation may take the range from it.
+    Mover,
+    /// A wipe, an install, a bulk load or the caller: keeps it until it lets go.
+    RangeOperation,
+}
+
+#[derive(Debug)]
+struct State {
+    range: KeyRange,
+    generation: u64,
+    holder: Holder,
+    /// Held during an effect. `true`: revoked.
+    revoked: Mutex<bool>,
+}
+
+#[derive(Default)]
+struct Table {
+    held: Vec<Arc<State>>,
+    last_generation: u64,
+}
+
+/// All leases of a store. Bounded by the number of concurrent movers and range operations.
+#[derive(Default)]
+pub(crate) struct Leases {
+    table: Mutex<Table>,
+    released: Condvar,
+}
+
+/// The right to write slower tiers in a range, until dropped.
+pub struct RangeLease {
+    leases: Arc<Leases>,
+    state: Arc<State>,
+}
+
+impl Leases {
+    /// Continues after the stored generation.
+    pub(crate) fn open(database: &Database) -> Result<Arc<Self>> {
+        let stored = database.get_meta(meta::LEASE_GENERATION)?;
+        let bytes: Option<[u8; 8]> = stored.as_deref().and_then(|bytes| bytes.try_into().ok());
+        let leases = Self::default();
+        leases.table.lock().last_generation = bytes.map_or(0, u64::from_be_bytes);
+        Ok(Arc::new(leases))
+    }
+
+    /// Takes a range. A range operation revokes the mover's leases on it; other holders are waited for up to `patience`.
+    pub(crate) fn acquire(
+        self: &Arc<Self>,
+        database: &Database,
+        range: &KeyRange,
+        holder: Holder,
+        patience: Duration,
+    ) -> Result<RangeLease> {
+        let mut table = self.table.lock();
+        let mut waited = false;
+        while Guard::RangeLease.on() {
+            let Some(blocking) = table.held.iter().find(|s| s.range.overlaps(range)).cloned() else {
+                break;
+            };
+            if waited {
+                return Err(EngineError::RangeHeld {
+                    holder: format!("{:?} on {:?}", blocking.holder, blocking.range),
+                });
+            }
+            if holder == Holder::RangeOperation && blocking.holder == Holder::Mover {
+                // Waits for an effect under way. The table stays locked meanwhile: effects take no lease.
+                *blocking.revoked.lock() = true;
+            }
+            waited = self.released.wait_for(&mut table, patience).timed_out();
+        }
+        table.last_generation += 1;
+        let generation = table.last_generation;
+        database.put_meta(meta::LEASE_GENERATION, &generation.to_be_bytes(), false)?;
+        let state = Arc::new(State { range: range.clone(), generation, holder, revoked: Mutex::new(false) });
+        table.held.push(Arc::clone(&state));
+        drop(table);
+        Ok(RangeLease { leases: Arc::clone(self), state })
+    }
+}
+
+impl RangeLease {
+    /// The range held.
+    #[must_use]
+    pub fn range(&self) -> &KeyRange {
+        &self.state.range
+    }
+
+    /// Its generation: persisted, higher than that of every earlier lease of the store.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.state.generation
+    }
+
+    /// Checks the lease and keeps it from being revoked while the effect happens.
+    pub(crate) fn effect(&self, before: &'static str) -> Result<MutexGuard<'_, bool>> {
+        let revoked = self.state.revoked.lock();
+        if *revoked && Guard::LeaseRecheck.on() {
+            return Err(EngineError::LeaseLost { before });
+        }
+        Ok(revoked)
+    }
+
+    /// Whether `range` lies within it.
+    pub(crate) fn covers(&self, range: &KeyRange) -> bool {
+        self.state.range.intersection(range).as_ref() == Some(range)
+    }
+}
+
+impl Drop for RangeLease {
+    fn drop(&mut self) {
+        let mut table = self.leases.table.lock();
+        table.held.retain(|s| !Arc::ptr_eq(s, &self.state));
+        drop(table);
+        self.leases.released.notify_all();
+    }
+}
+
+impl fmt::Debug for RangeLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RangeLease")
+            .field("range", &self.state.range)
+            .field("generation", &self.state.generation)
+            .finish_non_exhaustive()
+    }
+}

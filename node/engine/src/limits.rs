@@ -1,0 +1,12 @@
+//! The bounds of the engine, each defined once.
+
+/// The longest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 4 * 1024;
+/// The longest value, in bytes.
+pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
+/// The largest atomic batch, in bytes of keys and values: it must fit a write buffer.
+pub const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
+/// The most tiers of one store.
+pub const MAX_TIERS: usize = 4;
+/// How many stripes keys are hashed to. A power of two.
+pub const STRIPES: usize = 64 * 1024;

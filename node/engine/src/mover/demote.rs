@@ -1,0 +1,195 @@
+//! Downward moves (I3): copy, clear in between, drop above.
+
+use rocksdb::{CompactOptions, WriteBatch};
+
+use super::chunk::{Candidate, Chunk};
+use super::copy::{Copy, CopyAs};
+use super::journal::JournalEntry;
+use super::{Cancel, MoveReason, Moved};
+use crate::engine::Inner;
+use crate::environment::CrashPoint;
+use crate::error::{EngineError, Result};
+use crate::format::keys;
+use crate::format::record::RecordKind;
+use crate::guard::Guard;
+use crate::lease::RangeLease;
+use crate::range::KeyRange;
+use crate::stats::MoveKey;
+use crate::write::stripes::Stripes;
+
+/// Keys dropped under their stripes at a time: short enough that no writer notices.
+const GROUP: usize = 64;
+/// After so many single deletes the range is compacted: seeks over a pile of deletes were seen 90,000 times slower.
+const COMPACT_AFTER_DELETES: u64 = 8 << 10;
+
+/// A downward move.
+pub(crate) struct Demotion<'a> {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) reason: MoveReason,
+    /// Keys that stay, because they are hot by themselves. Honoured out of the fastest tier.
+    pub(crate) keep: &'a dyn Fn(&[u8]) -> bool,
+    /// Bytes a second.
+    pub(crate) rate: Option<u64>,
+    pub(crate) cancel: &'a Cancel,
+    /// Told after every chunk.
+    pub(crate) progress: &'a dyn Fn(Moved),
+    /// Ends after so many bytes left `from`.
+    pub(crate) enough: u64,
+}
+
+impl Inner {
+    /// Moves what `from` has of the leased range down to `to`.
+    pub(crate) fn demote(&self, lease: &RangeLease, demotion: &Demotion<'_>) -> Result<Moved> {
+        let Demotion { from, to, .. } = *demotion;
+        if from >= to || to >= self.database.tier_count() {
+            return Err(EngineError::Invalid(format!("a demotion goes down; from tier {from} to tier {to} does not")));
+        }
+        let (mut moved, mut deletes, mut left) = (Moved::default(), 0, 0);
+        let mut rest = Some(lease.range().clone());
+        while let Some(range) = rest {
+            demotion.cancel.check()?;
+            self.check_open()?;
+            if left >= demotion.enough || self.space.under_reserve(to) {
+                break;
+            }
+            let keep = |key: &[u8]| from == 0 && (demotion.keep)(key);
+            let chunk = self.chunk(from, &range, &keep)?;
+            self.throttle(to, chunk.bytes, demotion.rate, demotion.cancel)?;
+            left += chunk.bytes;
+            let step = self.demote_chunk(lease, demotion, &chunk)?;
+            deletes += if from == 0 { step.records } else { 0 };
+            moved += step;
+            (demotion.progress)(step);
+            rest = chunk.rest;
+        }
+        if deletes >= COMPACT_AFTER_DELETES {
+            self.compact(from, lease.range())?;
+        }
+        if moved.records > 0 {
+            let key = MoveKey { from, to, reason: demotion.reason };
+            self.stats.moved(key, moved.records, moved.bytes);
+        }
+        Ok(moved)
+    }
+
+    fn demote_chunk(&self, lease: &RangeLease, demotion: &Demotion<'_>, chunk: &Chunk) -> Result<Moved> {
+        let Demotion { from, to, .. } = *demotion;
+        if chunk.records.is_empty() {
+            return Ok(Moved::default());
+        }
+        let generation = lease.generation();
+        let (source, target) = (self.tiers[from].id(), self.tiers[to].id());
+        let range = chunk.covered.clone();
+        self.journal(generation, &JournalEntry::Copying { range: range.clone(), from: source, to: target }, false)?;
+        self.environment.pass(CrashPoint::MoveJournaled)?;
+
+        let copies = self.plan_copies(from, to, &chunk.records)?;
+        let bytes = self.copy_down(lease, to, &copies)?;
+        self.clear_between(lease, from, to, &chunk.records)?;
+
+        self.journal(generation, &JournalEntry::Dropping { range: range.clone(), from: source }, false)?;
+        self.environment.pass(CrashPoint::DropJournaled)?;
+        let records = if from == 0 {
+            self.drop_by_version(lease, &chunk.records)?
+        } else {
+            let _effect = lease.effect("dropping a range")?;
+            self.drop_range(from, &range)?;
+            chunk.records.len() as u64
+        };
+        self.environment.pass(CrashPoint::Dropped)?;
+        self.journal_done(generation, false)?;
+        self.environment.pass(CrashPoint::MoveDone)?;
+        Ok(Moved { records, bytes })
+    }
+
+    /// What has to be written below before the chunk may leave `from`.
+    fn plan_copies<'a>(&self, from: usize, to: usize, records: &'a [Candidate]) -> Result<Vec<Copy<'a>>> {
+        let last = self.database.tier_count() - 1;
+        let mut copies = Vec::with_capacity(records.len());
+        for candidate in records {
+            match candidate.kind {
+                RecordKind::Value => copies.push((candidate, CopyAs::Value)),
+                RecordKind::CleanCopy => {
+                    if Guard::CleanSourceCheck.on() && !self.source_is_below(from, candidate)? {
+                        copies.push((candidate, CopyAs::Value));
+                    }
+                }
+                RecordKind::Tombstone if !Guard::TombstoneTravels.on() => {}
+                RecordKind::Tombstone if to == last => {
+                    if Guard::TombstoneDeletesLast.on() && self.header_in_tier(to, &candidate.data_key)?.is_some() {
+                        copies.push((candidate, CopyAs::Delete));
+                    }
+                }
+                RecordKind::Tombstone => copies.push((candidate, CopyAs::Tombstone)),
+            }
+        }
+        Ok(copies)
+    }
+
+    /// Whether a slower tier has the very version of a clean copy.
+    fn source_is_below(&self, from: usize, candidate: &Candidate) -> Result<bool> {
+        for tier in from + 1..self.database.tier_count() {
+            if let Some((kind, version)) = self.header_in_tier(tier, &candidate.data_key)? {
+                return Ok(version == candidate.version && kind != RecordKind::Tombstone);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes older copies from the tiers that a move skips: they would be faster than what now lies below (I2).
+    fn clear_between(&self, lease: &RangeLease, from: usize, to: usize, records: &[Candidate]) -> Result<()> {
+        for tier in from + 1..to {
+            let mut batch = WriteBatch::default();
+            for candidate in records.iter().filter(|c| c.kind != RecordKind::CleanCopy) {
+                if self.header_in_tier(tier, &candidate.data_key)?.is_some() {
+                    batch.delete_cf(self.database.tier(tier), &candidate.data_key);
+                }
+            }
+            if !batch.is_empty() {
+                let _effect = lease.effect("clearing a tier in between")?;
+                self.database.write(&batch, &self.database.wal, "clear a tier in between")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes from the fastest tier what still has the version that was copied; the rest was written since and stays.
+    fn drop_by_version(&self, lease: &RangeLease, records: &[Candidate]) -> Result<u64> {
+        let mut dropped = 0;
+        for group in records.chunks(GROUP) {
+            let _effect = lease.effect("dropping copies from the fastest tier")?;
+            let mut stripes = group.iter().map(|c| Stripes::of(c.user_key())).collect();
+            let exclusive = Guard::DemoteRecheck.on().then(|| self.stripes.exclusive(&mut stripes));
+            let mut batch = WriteBatch::default();
+            for candidate in group {
+                if self.may_leave_fastest(candidate)? {
+                    batch.delete_cf(self.database.tier(0), &candidate.data_key);
+                    dropped += 1;
+                }
+            }
+            self.database.write(&batch, &self.database.wal, "drop copies from the fastest tier")?;
+            drop(exclusive);
+        }
+        Ok(dropped)
+    }
+
+    fn may_leave_fastest(&self, candidate: &Candidate) -> Result<bool> {
+        if !Guard::DemoteRecheck.on() {
+            return Ok(true);
+        }
+        let now = self.header_in_tier(0, &candidate.data_key)?;
+        Ok(now == Some((candidate.kind, candidate.version)))
+    }
+
+    /// Rewrites a range of a tier so that its deletes are gone.
+    pub(crate) fn compact(&self, tier: usize, range: &KeyRange) -> Result<()> {
+        let flushed = self.database.raw().flush_cf(self.database.tier(tier));
+        self.database.judge(flushed, "flush a tier before compacting it")?;
+        let (start, end) = keys::bounds(range);
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        self.database.raw().compact_range_cf_opt(self.database.tier(tier), Some(start), Some(end), &options);
+        Ok(())
+    }
+}

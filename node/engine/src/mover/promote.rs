@@ -1,0 +1,171 @@
+//! Upward moves: copies. The source stays, so a snapshot-less reader never misses a key, and the copy may leave again
+//! by a bare delete. Copies go up without the log: a lost one is still below.
+
+use bytes::Bytes;
+use rocksdb::WriteBatch;
+
+use super::{Cancel, MoveReason, Moved};
+use crate::engine::Inner;
+use crate::error::Result;
+use crate::format::keys;
+use crate::format::record::{self, RecordKind};
+use crate::guard::Guard;
+use crate::lease::RangeLease;
+use crate::read::point::Found;
+use crate::stats::MoveKey;
+use crate::write::stripes::{Counters, StripeIndex, Stripes};
+
+/// Keys copied up under their stripes at a time.
+const GROUP: usize = 64;
+
+/// A key that may go up, and what its stripe's counters said before its source was read.
+struct Rising {
+    data_key: Vec<u8>,
+    stripe: StripeIndex,
+    before: Counters,
+    found: Found,
+}
+
+impl Inner {
+    /// Copies keys into the fastest tier. Keys that are there already, are gone, or are written meanwhile are left.
+    pub(crate) fn promote_keys(
+        &self,
+        user_keys: &[Bytes],
+        reason: MoveReason,
+        rate: Option<u64>,
+        cancel: &Cancel,
+    ) -> Result<Moved> {
+        let mut moved = Moved::default();
+        for group in user_keys.chunks(GROUP) {
+            cancel.check()?;
+            self.check_open()?;
+            if self.space.under_reserve(0) {
+                break;
+            }
+            let mut rising = Vec::with_capacity(group.len());
+            for key in group {
+                rising.extend(self.look_up_below(key)?);
+            }
+            let bytes = rising.iter().map(|r| (r.data_key.len() + r.found.value.len()) as u64).sum();
+            self.throttle(0, bytes, rate, cancel)?;
+            let mut from: Vec<usize> = rising.iter().map(|r| r.found.tier).collect();
+            from.dedup();
+            let step = self.raise(rising)?;
+            if step.records > 0 {
+                let from = from.first().copied().unwrap_or(1);
+                self.stats.moved(MoveKey { from, to: 0, reason }, step.records, step.bytes);
+            }
+            moved += step;
+        }
+        Ok(moved)
+    }
+
+    fn look_up_below(&self, key: &Bytes) -> Result<Option<Rising>> {
+        let stripe = Stripes::of(key);
+        let before = self.stripes.counters(stripe);
+        let data_key = keys::encode(key);
+        if self.header_in_tier(0, &data_key)?.is_some() {
+            return Ok(None);
+        }
+        for tier in 1..self.database.tier_count() {
+            if let Some(found) = self.find_in_tier(tier, key, &data_key, false)? {
+                let rising = Rising { data_key, stripe, before, found };
+                return Ok((rising.found.kind != RecordKind::Tombstone).then_some(rising));
+            }
+        }
+        Ok(None)
+    }
+
+    fn raise(&self, rising: Vec<Rising>) -> Result<Moved> {
+        let mut stripes = rising.iter().map(|r| r.stripe).collect();
+        let exclusive = Guard::PromoteRecheck.on().then(|| self.stripes.exclusive(&mut stripes));
+        let mut batch = WriteBatch::default();
+        let mut buffer = Vec::new();
+        let mut moved = Moved::default();
+        for rise in &rising {
+            if !self.may_rise(rise)? {
+                continue;
+            }
+            record::encode_into(RecordKind::CleanCopy, rise.found.version, &rise.found.value, &mut buffer);
+            batch.put_cf(self.database.tier(0), &rise.data_key, &buffer);
+            if !Guard::PromoteCopies.on() {
+                batch.delete_cf(self.database.tier(rise.found.tier), &rise.data_key);
+            }
+            moved += Moved { records: 1, bytes: (rise.data_key.len() + rise.found.value.len()) as u64 };
+        }
+        if moved.records > 0 {
+            self.database.write(&batch, &self.database.no_wal, "copy keys up")?;
+        }
+        drop(exclusive);
+        Ok(moved)
+    }
+
+    /// Nothing was written to the stripe since the source was read, and the fastest tier still lacks the key.
+    fn may_rise(&self, rise: &Rising) -> Result<bool> {
+        if !Guard::PromoteRecheck.on() {
+            return Ok(true);
+        }
+        let unchanged = rise.before.quiet() && self.stripes.counters(rise.stripe) == rise.before;
+        Ok(unchanged && self.header_in_tier(0, &rise.data_key)?.is_none())
+    }
+
+    /// Copies what the tiers below `to` have of the leased range up to `to`.
+    pub(crate) fn promote_range(
+        &self,
+        lease: &RangeLease,
+        to: usize,
+        rate: Option<u64>,
+        cancel: &Cancel,
+        progress: &dyn Fn(Moved),
+    ) -> Result<Moved> {
+        let mut moved = Moved::default();
+        for from in to + 1..self.database.tier_count() {
+            let mut rest = Some(lease.range().clone());
+            while let Some(range) = rest {
+                let chunk = self.chunk(from, &range, &|_| false)?;
+                let step = if to == 0 {
+                    let keys: Vec<Bytes> = chunk.records.iter().map(|c| Bytes::copy_from_slice(c.user_key())).collect();
+                    self.promote_keys(&keys, MoveReason::Manual, rate, cancel)?
+                } else {
+                    self.throttle(to, chunk.bytes, rate, cancel)?;
+                    self.raise_between(lease, to, from, &chunk.records)?
+                };
+                progress(step);
+                moved += step;
+                rest = chunk.rest;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Copies records between slower tiers; the lease keeps everybody else out of both.
+    fn raise_between(
+        &self,
+        lease: &RangeLease,
+        to: usize,
+        from: usize,
+        records: &[super::chunk::Candidate],
+    ) -> Result<Moved> {
+        let mut batch = WriteBatch::default();
+        let mut buffer = Vec::new();
+        let mut moved = Moved::default();
+        for candidate in records.iter().filter(|c| c.kind != RecordKind::Tombstone) {
+            let mut above = false;
+            for tier in to..from {
+                above |= self.header_in_tier(tier, &candidate.data_key)?.is_some();
+            }
+            if !above {
+                record::encode_into(RecordKind::CleanCopy, candidate.version, &candidate.payload, &mut buffer);
+                batch.put_cf(self.database.tier(to), &candidate.data_key, &buffer);
+                moved += Moved { records: 1, bytes: candidate.bytes() };
+            }
+        }
+        if moved.records > 0 {
+            let _effect = lease.effect("copying up between slower tiers")?;
+            self.database.write(&batch, &self.database.no_wal, "copy up between slower tiers")?;
+            self.tiers[to].medium_write(&*self.environment.clock, moved.bytes);
+            self.stats.moved(MoveKey { from, to, reason: MoveReason::Manual }, moved.records, moved.bytes);
+        }
+        Ok(moved)
+    }
+}

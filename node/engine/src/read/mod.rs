@@ -1,0 +1,8 @@
+//! Reading: the row cache, point reads over the tiers, scans at one snapshot.
+
+pub(crate) mod merge;
+mod multi;
+pub(crate) mod point;
+pub(crate) mod readers;
+pub(crate) mod row_cache;
+pub(crate) mod scan;

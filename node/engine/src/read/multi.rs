@@ -1,0 +1,145 @@
+//! Reading many keys at once: the row cache, then tier by tier what is left, in parallel where it pays.
+
+use bytes::Bytes;
+
+use super::point::{Found, Record};
+use super::row_cache::Row;
+use crate::engine::Inner;
+use crate::error::Result;
+use crate::format::keys;
+use crate::format::record::{self, RecordKind};
+use crate::write::batch::check_key;
+use crate::write::stripes::{Counters, StripeIndex, Stripes};
+
+/// Under so many keys a second thread costs more than it saves.
+const PARALLEL_FROM: usize = 512;
+
+/// A key that the row cache did not have.
+struct Wanted<'a> {
+    position: usize,
+    key: &'a [u8],
+    data_key: Vec<u8>,
+    stripe: StripeIndex,
+    before: Counters,
+}
+
+impl Inner {
+    /// Reads keys; answers in the order asked.
+    pub(crate) fn multi_get(&self, user_keys: &[&[u8]]) -> Result<Vec<Option<Record>>> {
+        let mut answers = vec![None; user_keys.len()];
+        let mut wanted = Vec::new();
+        for (position, key) in user_keys.iter().copied().enumerate() {
+            check_key(key)?;
+            if let Some(Row { version, value }) = self.row_cache.get(key) {
+                self.stats.cache_hit();
+                self.heat.record_cached_read(key, value.len());
+                answers[position] = Some(Record { value, version });
+                continue;
+            }
+            let stripe = Stripes::of(key);
+            wanted.push(Wanted {
+                position,
+                key,
+                data_key: keys::encode(key),
+                stripe,
+                before: self.stripes.counters(stripe),
+            });
+        }
+        if wanted.is_empty() {
+            return Ok(answers);
+        }
+        let timer = self.stats.read_timer(&self.environment);
+        for (position, record) in self.find_all(wanted)? {
+            answers[position] = record;
+        }
+        self.stats.read(timer, &self.environment);
+        Ok(answers)
+    }
+
+    fn find_all(&self, mut wanted: Vec<Wanted<'_>>) -> Result<Vec<(usize, Option<Record>)>> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if wanted.len() < PARALLEL_FROM || cores < 2 {
+            return self.find_some(wanted);
+        }
+        let second = wanted.split_off(wanted.len() / 2);
+        std::thread::scope(|scope| {
+            let helper = scope.spawn(|| self.find_some(second));
+            let mut found = self.find_some(wanted)?;
+            match helper.join() {
+                Ok(rest) => found.extend(rest?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+            Ok(found)
+        })
+    }
+
+    fn find_some(&self, mut wanted: Vec<Wanted<'_>>) -> Result<Vec<(usize, Option<Record>)>> {
+        let _reading = self.readers.enter();
+        let mut answers = Vec::with_capacity(wanted.len());
+        wanted.retain(|want| match self.buffered.get(want.key) {
+            None => true,
+            Some(queued) => {
+                let version = queued.version;
+                answers.push((want.position, queued.value.map(|value| Record { value, version })));
+                false
+            }
+        });
+        for tier in 0..self.database.tier_count() {
+            if wanted.is_empty() {
+                break;
+            }
+            let found = self.find_in(tier, &wanted)?;
+            let mut found = found.into_iter();
+            let mut left = Vec::new();
+            for want in wanted {
+                match found.next().flatten() {
+                    None => left.push(want),
+                    Some(found) => answers.push((want.position, self.answer(&want, found))),
+                }
+            }
+            wanted = left;
+        }
+        answers.extend(wanted.into_iter().map(|want| (want.position, None)));
+        Ok(answers)
+    }
+
+    fn find_in(&self, tier: usize, wanted: &[Wanted<'_>]) -> Result<Vec<Option<Found>>> {
+        let timer = self.stats.tier_timer(&self.environment);
+        let pinned = self.tiers[tier].medium_read(&*self.environment.clock, || {
+            self.database.raw().batched_multi_get_cf_opt(
+                self.database.tier(tier),
+                wanted.iter().map(|w| w.data_key.as_slice()),
+                false,
+                &self.database.point_read,
+            )
+        });
+        let mut found = Vec::with_capacity(wanted.len());
+        for (want, answer) in wanted.iter().zip(pinned) {
+            let answer = answer.map_err(|error| self.read_error(tier, want.key, error))?;
+            let Some(bytes) = answer else {
+                found.push(None);
+                continue;
+            };
+            let decoded = record::decode(&bytes).map_err(|e| self.corrupt(tier, want.key, e.to_string()))?;
+            self.tiers[tier].stats.answered(timer, &self.environment);
+            found.push(Some(Found {
+                tier,
+                kind: decoded.kind,
+                version: decoded.version,
+                value: Bytes::copy_from_slice(decoded.payload),
+            }));
+        }
+        Ok(found)
+    }
+
+    fn answer(&self, want: &Wanted<'_>, found: Found) -> Option<Record> {
+        let Found { tier, kind, version, value } = found;
+        if kind == RecordKind::Tombstone {
+            return None;
+        }
+        self.heat.record_tier_read(want.key, value.len(), tier);
+        let row = Row { version, value: value.clone() };
+        self.row_cache.insert(&self.stripes, want.stripe, want.before, want.key, row);
+        Some(Record { value, version })
+    }
+}

@@ -1,0 +1,212 @@
+//! The row cache: whole records of hot keys, above RocksDB.
+//!
+//! Readers insert, writers only remove (design section 3, rule 1). A reader may insert what it read only if no write to
+//! the key's stripe was under way when it began and none has begun since. The check and the insert happen while the
+//! reader holds the stripe exclusively, taken without waiting: a writer's `begun` and its removal come before or after
+//! both. Keys carry the generation of their range, so a range that left and came back serves no old rows.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
+
+use crate::guard::Guard;
+use crate::range::KeyRange;
+use crate::write::stripes::{Counters, StripeIndex, Stripes};
+
+/// What an entry costs beside its key and value: measured at 21 bytes, half again for ghosts, and two allocations.
+const OVERHEAD: u64 = 64;
+
+#[derive(PartialEq, Eq, Clone)]
+struct CacheKey {
+    generation: u64,
+    key: Box<[u8]>,
+}
+
+struct CacheKeyRef<'a> {
+    generation: u64,
+    key: &'a [u8],
+}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        CacheKeyRef { generation: self.generation, key: &self.key }.hash(state);
+    }
+}
+
+impl Hash for CacheKeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.generation);
+        state.write(self.key);
+    }
+}
+
+impl Equivalent<CacheKey> for CacheKeyRef<'_> {
+    fn equivalent(&self, other: &CacheKey) -> bool {
+        self.generation == other.generation && *self.key == *other.key
+    }
+}
+
+/// A cached record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) version: u64,
+    pub(crate) value: Bytes,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<CacheKey, Row> for ByBytes {
+    fn weight(&self, key: &CacheKey, row: &Row) -> u64 {
+        (key.key.len() + row.value.len()) as u64 + OVERHEAD
+    }
+}
+
+/// Ranges with a generation of their own; a key in none has generation 0. Bounded by the ranges a store holds.
+type Generations = Vec<(KeyRange, u64)>;
+
+/// The cache.
+pub(crate) struct RowCache {
+    cache: Cache<CacheKey, Row, ByBytes>,
+    generations: ArcSwap<Generations>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl RowCache {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let items = usize::try_from(bytes / 512).unwrap_or(usize::MAX).max(16);
+        Self {
+            cache: Cache::with_weighter(items, bytes, ByBytes),
+            generations: ArcSwap::from_pointee(Vec::new()),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    fn generation(&self, key: &[u8]) -> u64 {
+        let generations = self.generations.load();
+        if generations.is_empty() {
+            return 0;
+        }
+        generations.iter().rev().find(|(range, _)| range.contains(key)).map_or(0, |(_, generation)| *generation)
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Row> {
+        let generation = self.generation(key);
+        let row = self.cache.get(&CacheKeyRef { generation, key });
+        let counter = if row.is_some() { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        row
+    }
+
+    /// Whether the key is cached, without counting it as an access.
+    pub(crate) fn holds(&self, key: &[u8]) -> bool {
+        let generation = self.generation(key);
+        self.cache.contains_key(&CacheKeyRef { generation, key })
+    }
+
+    pub(crate) fn remove(&self, key: &[u8]) {
+        let generation = self.generation(key);
+        self.cache.remove(&CacheKeyRef { generation, key });
+    }
+
+    /// Inserts what was read after `before` was noted, if nothing was written since.
+    pub(crate) fn insert(&self, stripes: &Stripes, stripe: StripeIndex, before: Counters, key: &[u8], row: Row) {
+        let generation = self.generation(key);
+        let insert = || {
+            let key = key.into();
+            self.cache.insert(CacheKey { generation, key }, row.clone());
+        };
+        if !Guard::CacheInsertCheck.on() {
+            return insert();
+        }
+        if !before.quiet() {
+            return;
+        }
+        if let Some(_exclusive) = stripes.try_exclusive(stripe)
+            && stripes.counters(stripe).begun == before.begun
+        {
+            insert();
+        }
+    }
+
+    /// Gives a range a new generation: what was cached of it is never served again.
+    pub(crate) fn renew(&self, range: &KeyRange, generation: u64) {
+        if !Guard::RangeGeneration.on() {
+            return;
+        }
+        self.generations.rcu(|old| {
+            // A newer range hides the ones it covers wholly.
+            let mut next: Generations =
+                old.iter().filter(|(known, _)| range.intersection(known).as_ref() != Some(known)).cloned().collect();
+            next.push((range.clone(), generation));
+            Arc::new(next)
+        });
+    }
+
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn misses(&self) -> u64 {
+        self.misses.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+
+    pub(crate) fn capacity_bytes(&self) -> u64 {
+        self.cache.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(version: u64) -> Row {
+        Row { version, value: Bytes::from_static(b"v") }
+    }
+
+    #[test]
+    fn a_reader_that_saw_a_write_begin_does_not_cache() {
+        let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
+        let stripe = Stripes::of(b"k");
+        let before = stripes.counters(stripe);
+        drop(stripes.write_one(stripe));
+        cache.insert(&stripes, stripe, before, b"k", row(1));
+        assert_eq!(cache.get(b"k"), None);
+        cache.insert(&stripes, stripe, stripes.counters(stripe), b"k", row(2));
+        assert_eq!(cache.get(b"k"), Some(row(2)));
+    }
+
+    #[test]
+    fn a_reader_that_began_during_a_write_does_not_cache() {
+        let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
+        let stripe = Stripes::of(b"k");
+        let writer = stripes.write_one(stripe);
+        let before = stripes.counters(stripe);
+        drop(writer);
+        cache.insert(&stripes, stripe, before, b"k", row(1));
+        assert_eq!(cache.get(b"k"), None);
+    }
+
+    #[test]
+    fn a_range_that_came_back_serves_no_old_rows() {
+        let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
+        let stripe = Stripes::of(b"k");
+        cache.insert(&stripes, stripe, stripes.counters(stripe), b"k", row(1));
+        cache.renew(&KeyRange::prefix(b"k"), 7);
+        assert_eq!(cache.get(b"k"), None);
+        cache.renew(&KeyRange::all(), 8);
+        assert_eq!(cache.get(b"k"), None);
+        assert_eq!(cache.generations.load().len(), 1);
+    }
+}

@@ -1,0 +1,170 @@
+//! Scans: one snapshot, an iterator per tier, a merge (design section 3, rule 6).
+//!
+//! A snapshot pins versions that compaction would drop, so its life is bounded: a scan that outlives it answers
+//! [`EngineError::ScanExpired`] and is resumed from the last key.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rocksdb::{ReadOptions, SnapshotWithThreadMode};
+
+use super::merge::{MergeError, Merged, TierMerge};
+use super::point::Record;
+use crate::engine::Inner;
+use crate::error::{EngineError, Result};
+use crate::format::keys;
+use crate::format::record::{RecordKind, RecordRef, decode};
+use crate::guard::Guard;
+use crate::range::KeyRange;
+
+/// How a scan goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanOptions {
+    /// From the end of the range to its start.
+    pub reverse: bool,
+    /// At most so many records.
+    pub limit: Option<u64>,
+    /// Leave values empty.
+    pub keys_only: bool,
+    /// After so long the scan ends with [`EngineError::ScanExpired`].
+    pub max_lifetime: Duration,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self { reverse: false, limit: None, keys_only: false, max_lifetime: Duration::from_secs(300) }
+    }
+}
+
+/// The store as it was at one moment.
+pub struct Snapshot<'a> {
+    inner: &'a Inner,
+    snapshot: SnapshotWithThreadMode<'a, rocksdb::DB>,
+    taken: Duration,
+}
+
+/// Records of a range in order.
+pub struct Scan<'a> {
+    inner: &'a Inner,
+    merge: TierMerge<'a>,
+    options: ScanOptions,
+    left: u64,
+    deadline: Duration,
+    ended: bool,
+}
+
+impl Inner {
+    /// The store as it is now, buffered writes included.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>> {
+        self.buffered.flush(&self.database)?;
+        Ok(Snapshot {
+            inner: self,
+            snapshot: self.database.raw().snapshot(),
+            taken: self.environment.clock.monotonic(),
+        })
+    }
+
+    pub(crate) fn merge_error(&self, error: MergeError) -> EngineError {
+        match error {
+            MergeError::Rocks { tier, source } => self.read_error(tier, b"", source),
+            MergeError::Record { tier, data_key, source } => {
+                let key = keys::decode(&data_key).unwrap_or(&data_key);
+                self.corrupt(tier, key, source.to_string())
+            }
+        }
+    }
+}
+
+impl<'a> Snapshot<'a> {
+    /// Reads one key as it was.
+    ///
+    /// # Errors
+    /// When its tier cannot be read.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Record>> {
+        let data_key = keys::encode(key);
+        for tier in 0..self.inner.database.tier_count() {
+            let found = self
+                .snapshot
+                .get_pinned_cf(self.inner.database.tier(tier), &data_key)
+                .map_err(|error| self.inner.read_error(tier, key, error))?;
+            if let Some(bytes) = found {
+                let RecordRef { kind, version, payload } =
+                    decode(&bytes).map_err(|error| self.inner.corrupt(tier, key, error.to_string()))?;
+                return Ok(
+                    (kind != RecordKind::Tombstone).then(|| Record { value: Bytes::copy_from_slice(payload), version })
+                );
+            }
+        }
+        Ok(None)
+    }
+
+    /// The records of a range as they were.
+    #[must_use]
+    pub fn scan(&self, range: &KeyRange, options: ScanOptions) -> Scan<'_> {
+        self.inner.stats.scanned();
+        Scan {
+            inner: self.inner,
+            merge: self.merge(range, options.reverse, true),
+            left: options.limit.unwrap_or(u64::MAX),
+            deadline: self.taken.saturating_add(options.max_lifetime),
+            options,
+            ended: false,
+        }
+    }
+
+    /// The merged view of a range, tombstones included. `cached`: blocks read may stay in the cache.
+    pub(crate) fn merge(&self, range: &KeyRange, reverse: bool, cached: bool) -> TierMerge<'_> {
+        let tiers = self.inner.database.tier_count();
+        let iterators = (0..tiers).map(|tier| {
+            let mut read = ReadOptions::default();
+            let (start, end) = keys::bounds(range);
+            read.set_iterate_lower_bound(start);
+            read.set_iterate_upper_bound(end);
+            // Cold blocks would push hot ones out of the one cache.
+            read.fill_cache(cached && tier == 0);
+            if tier + 1 == tiers && tiers > 1 {
+                read.set_readahead_size(2 << 20);
+            }
+            if Guard::ScanSnapshot.on() {
+                self.snapshot.raw_iterator_cf_opt(self.inner.database.tier(tier), read)
+            } else {
+                self.inner.database.raw().raw_iterator_cf_opt(self.inner.database.tier(tier), read)
+            }
+        });
+        TierMerge::new(iterators.collect(), reverse)
+    }
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Result<(Bytes, Record)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended || self.left == 0 {
+            return None;
+        }
+        loop {
+            if self.inner.environment.clock.monotonic() > self.deadline {
+                self.ended = true;
+                return Some(Err(EngineError::ScanExpired));
+            }
+            match self.merge.next(!self.options.keys_only) {
+                Ok(None) => {
+                    self.ended = true;
+                    return None;
+                }
+                Ok(Some(merged)) if merged.kind == RecordKind::Tombstone => {}
+                Ok(Some(Merged { data_key, version, payload, tier, kind: _ })) => {
+                    self.left -= 1;
+                    let key = Bytes::copy_from_slice(keys::decode(&data_key).unwrap_or(&data_key));
+                    self.inner.heat.record_scanned(&key, payload.len(), tier);
+                    let value = Bytes::from(payload);
+                    return Some(Ok((key, Record { value, version })));
+                }
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(self.inner.merge_error(error)));
+                }
+            }
+        }
+    }
+}

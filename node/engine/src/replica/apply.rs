@@ -1,0 +1,121 @@
+//! Replicated apply: entries with given versions and the caller's own records, in one atomic batch.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use rocksdb::WriteBatch;
+
+use crate::engine::Inner;
+use crate::error::{EngineError, Result};
+use crate::format::record::{self, RecordKind};
+use crate::format::{keys, meta};
+use crate::options::Durability;
+use crate::write::batch::{Condition, Mutation, WriteOutcome, check_key, check_value};
+use crate::write::stripes::{StripeIndex, Stripes};
+
+/// One entry of a replicated log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplyEntry {
+    /// Its version: above that of every entry applied before.
+    pub version: u64,
+    /// Checked against the state that the entries before it leave, those of the same batch included.
+    pub conditions: Vec<Condition>,
+    /// What it changes, if its conditions hold.
+    pub mutations: Vec<Mutation>,
+}
+
+/// Entries applied together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApplyBatch {
+    /// In log order.
+    pub entries: Vec<ApplyEntry>,
+    /// The caller's own records (applied id, membership), written with the entries or not at all. `None` deletes.
+    pub meta: Vec<(Bytes, Option<Bytes>)>,
+}
+
+impl Inner {
+    /// Applies a batch. Every replica that applies the same entries, however chunked, has the same logical hash.
+    pub(crate) fn apply(&self, batch: &ApplyBatch, durability: Durability) -> Result<Vec<WriteOutcome>> {
+        if durability == Durability::Buffered {
+            return Err(EngineError::Invalid(
+                "a replicated batch is applied with Sync or Wal: its log entry must not outlive it".to_owned(),
+            ));
+        }
+        self.database.check()?;
+        let touched: BTreeSet<&[u8]> = batch
+            .entries
+            .iter()
+            .flat_map(|e| e.mutations.iter().map(Mutation::key).chain(e.conditions.iter().map(Condition::key)))
+            .map(|key| key.as_ref())
+            .collect();
+        let mut stripes: Vec<StripeIndex> = touched.iter().map(|key| Stripes::of(key)).collect();
+        let _exclusive = self.stripes.exclusive_write(&mut stripes);
+        self.buffered.flush_before(&self.database, touched.iter().copied())?;
+        for key in &touched {
+            self.fences.check(key)?;
+            self.row_cache.remove(key);
+        }
+
+        let mut rocks = WriteBatch::default();
+        let mut own: HashMap<&[u8], Option<u64>> = HashMap::new();
+        let mut outcomes = Vec::with_capacity(batch.entries.len());
+        let mut highest = 0;
+        for entry in &batch.entries {
+            if entry.version <= highest {
+                return Err(EngineError::Invalid(format!(
+                    "versions of a batch ascend; {} follows {highest}",
+                    entry.version
+                )));
+            }
+            highest = entry.version;
+            outcomes.push(self.stage(entry, &mut own, &mut rocks)?);
+        }
+        for (key, value) in &batch.meta {
+            match value {
+                Some(value) => rocks.put_cf(self.database.meta(), meta::caller(key), value),
+                None => rocks.delete_cf(self.database.meta(), meta::caller(key)),
+            }
+        }
+        self.versions.observe(&self.database, highest)?;
+        self.database.write(&rocks, self.write_options(durability), "apply replicated entries")?;
+        Ok(outcomes)
+    }
+
+    /// Adds an entry to the batch if its conditions hold; `own` is what the batch has changed so far.
+    fn stage<'a>(
+        &self,
+        entry: &'a ApplyEntry,
+        own: &mut HashMap<&'a [u8], Option<u64>>,
+        rocks: &mut WriteBatch,
+    ) -> Result<WriteOutcome> {
+        for (index, condition) in entry.conditions.iter().enumerate() {
+            let key: &[u8] = condition.key();
+            let actual = match own.get(key) {
+                Some(version) => *version,
+                None => self.read_tiers(key)?.map(|r| r.version),
+            };
+            if !condition.holds(actual) {
+                return Ok(WriteOutcome::ConditionFailed { index, actual });
+            }
+        }
+        let (mut key_buffer, mut record_buffer) = (Vec::new(), Vec::new());
+        for mutation in &entry.mutations {
+            let key: &[u8] = mutation.key();
+            check_key(key)?;
+            check_value(mutation.value().map_or(&[][..], |v| v.as_ref()))?;
+            keys::encode_into(key, &mut key_buffer);
+            let (kind, payload) =
+                mutation.value().map_or((RecordKind::Tombstone, &[][..]), |v| (RecordKind::Value, v.as_ref()));
+            record::encode_into(kind, entry.version, payload, &mut record_buffer);
+            rocks.put_cf(self.database.tier(0), &key_buffer, &record_buffer);
+            own.insert(key, (kind == RecordKind::Value).then_some(entry.version));
+        }
+        Ok(WriteOutcome::Written(entry.version))
+    }
+
+    /// One of the caller's own records.
+    pub(crate) fn caller_meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.database.get_meta(&meta::caller(key))
+    }
+}

@@ -1,0 +1,12 @@
+//! The seam for replicas: apply with given versions, wipe, export, install, logical hash, synced position.
+
+mod apply;
+mod export;
+mod hash;
+mod install;
+mod manifest;
+mod wipe;
+
+pub use apply::{ApplyBatch, ApplyEntry};
+pub use hash::LogicalHash;
+pub use manifest::{ExportFile, ExportManifest};

@@ -1,0 +1,11 @@
+//! The one place that opens RocksDB: options, column families, ingestion, properties.
+//!
+//! One database; a column family per tier named by the tier's id, `meta`, and RocksDB's own `default`, which stays
+//! empty. Each tier's column family has exactly one `cf_path`: with several, RocksDB places files by level and size,
+//! not by heat, and switches dynamic levels off.
+
+mod database;
+mod listener;
+mod tuning;
+
+pub(crate) use database::{Database, Opening, TierHandle};

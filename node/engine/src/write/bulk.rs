@@ -1,0 +1,198 @@
+//! Bulk load: many records at once, past the write path.
+//!
+//! *Sorted*: keys ascend; they are written as files on the fastest tier's device and ingested. Nothing of them is
+//! visible before [`BulkLoad::finish`], everything is after, durable. *Unlogged*: any order, visible at once, without
+//! the write-ahead log: lost with the process until `finish` has flushed.
+
+use bytes::Bytes;
+use rocksdb::{SstFileWriter, WriteBatch};
+
+use super::batch::{check_key, check_value};
+use super::stripes::Stripes;
+use crate::engine::{Engine, Inner};
+use crate::error::{EngineError, Result, RocksContext, printable_key};
+use crate::format::keys;
+use crate::format::record::{self, RecordKind};
+use crate::lease::Holder;
+use crate::range::KeyRange;
+
+/// A file is closed after so many bytes.
+const FILE_BYTES: u64 = 64 << 20;
+/// Unlogged records are written in groups of so many bytes.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// How a bulk load goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BulkMode {
+    /// Ascending keys, ingested as files.
+    Sorted,
+    /// Any order, without the write-ahead log.
+    Unlogged,
+}
+
+/// A bulk load under way. Dropping a sorted one loads nothing.
+#[must_use = "a sorted bulk load takes effect at `finish`"]
+pub struct BulkLoad {
+    engine: Engine,
+    mode: BulkMode,
+    pending: Vec<(Bytes, Bytes)>,
+    pending_bytes: usize,
+    last: Option<Bytes>,
+    /// Sorted: groups not yet ingested, each ascending; bounded by `FILE_BYTES`, then spilled to `files`.
+    files: Vec<std::path::PathBuf>,
+    first: Option<Bytes>,
+    version: u64,
+    records: u64,
+}
+
+impl BulkLoad {
+    pub(crate) fn new(engine: Engine, mode: BulkMode) -> Result<Self> {
+        let inner = engine.inner();
+        inner.admit_write()?;
+        let version = inner.versions.next(&inner.database)?;
+        Ok(Self {
+            engine,
+            mode,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            last: None,
+            files: Vec::new(),
+            first: None,
+            version,
+            records: 0,
+        })
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// When key or value is longer than allowed, or a sorted load's keys do not ascend.
+    pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<()> {
+        let (key, value) = (key.into(), value.into());
+        check_key(&key)?;
+        check_value(&value)?;
+        if self.mode == BulkMode::Sorted && self.last.as_ref().is_some_and(|last| *last >= key) {
+            return Err(EngineError::Invalid(format!(
+                "keys of a sorted bulk load ascend; {} does not: sort the input or load it unlogged",
+                printable_key(&key)
+            )));
+        }
+        self.pending_bytes += key.len() + value.len();
+        self.records += 1;
+        if self.first.is_none() {
+            self.first = Some(key.clone());
+        }
+        self.last = Some(key.clone());
+        self.pending.push((key, value));
+        let full = match self.mode {
+            BulkMode::Sorted => FILE_BYTES as usize,
+            BulkMode::Unlogged => GROUP_BYTES,
+        };
+        if self.pending_bytes >= full { self.spill() } else { Ok(()) }
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        self.pending_bytes = 0;
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let inner = self.engine.inner();
+        match self.mode {
+            BulkMode::Sorted => {
+                let file = inner.write_sorted(&pending, self.version)?;
+                self.files.push(file);
+                Ok(())
+            }
+            BulkMode::Unlogged => inner.write_unlogged(&pending),
+        }
+    }
+
+    /// Makes everything visible and durable; returns how many records.
+    ///
+    /// # Errors
+    /// When a file cannot be written or ingested: a sorted load has then loaded nothing.
+    pub fn finish(mut self) -> Result<u64> {
+        self.spill()?;
+        let inner = self.engine.inner();
+        match self.mode {
+            BulkMode::Sorted => {
+                if let (Some(first), Some(last)) = (&self.first, &self.last) {
+                    let range =
+                        KeyRange::all().from_key(first).until_key(KeyRange::single(last).end().unwrap_or_default());
+                    inner.ingest_loaded(&range, self.version, std::mem::take(&mut self.files))?;
+                }
+            }
+            BulkMode::Unlogged => {
+                let flushed = inner.database.raw().flush_cf(inner.database.tier(0));
+                inner.database.judge(flushed, "flush an unlogged bulk load")?;
+            }
+        }
+        Ok(self.records)
+    }
+}
+
+impl Drop for BulkLoad {
+    fn drop(&mut self) {
+        for file in &self.files {
+            // What is left of them goes when the store opens next.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+impl Inner {
+    fn write_sorted(&self, records: &[(Bytes, Bytes)], version: u64) -> Result<std::path::PathBuf> {
+        let file = self.incoming_file(0, version);
+        let mut writer = SstFileWriter::create(self.database.tier_options(0));
+        writer.open(&file).attempting("create a bulk load file")?;
+        let mut buffer = Vec::new();
+        for (key, value) in records {
+            record::encode_into(RecordKind::Value, version, value, &mut buffer);
+            writer.put(keys::encode(key), &buffer).attempting("write a bulk load file")?;
+            self.heat.record_write(key, value.len());
+        }
+        writer.finish().attempting("sync a bulk load file")?;
+        Ok(file)
+    }
+
+    /// Ingests loaded files. Writers of the range are refused meanwhile. The records got their version when the load
+    /// began: if anything in the range was written since, the load is refused, or versions would go backwards.
+    fn ingest_loaded(&self, range: &KeyRange, version: u64, files: Vec<std::path::PathBuf>) -> Result<()> {
+        let patience = std::time::Duration::from_secs(30);
+        let lease = self.leases.acquire(&self.database, range, Holder::RangeOperation, patience)?;
+        let _fence = self.fences.raise(&self.stripes, lease.generation(), range, "bulk loaded");
+        let snapshot = self.snapshot()?;
+        let mut merge = snapshot.merge(range, false, false);
+        while let Some(merged) = merge.next(false).map_err(|error| self.merge_error(error))? {
+            if merged.version > version {
+                let key = keys::decode(&merged.data_key).unwrap_or(&merged.data_key);
+                return Err(EngineError::Invalid(format!(
+                    "key {} was written while the bulk load was under way; nothing was loaded, load again",
+                    printable_key(key)
+                )));
+            }
+        }
+        self.ingest_synced(&lease, 0, files)?;
+        self.row_cache.renew(range, lease.generation());
+        Ok(())
+    }
+
+    fn write_unlogged(&self, records: &[(Bytes, Bytes)]) -> Result<()> {
+        self.admit_write()?;
+        let mut stripes = records.iter().map(|(key, _)| Stripes::of(key)).collect();
+        let _writer = self.stripes.write_many(&mut stripes);
+        self.buffered.flush_before(&self.database, records.iter().map(|(key, _)| key.as_ref()))?;
+        let version = self.versions.next(&self.database)?;
+        let mut batch = WriteBatch::with_capacity_bytes(GROUP_BYTES * 2);
+        let mut buffer = Vec::new();
+        for (key, value) in records {
+            self.fences.check(key)?;
+            self.row_cache.remove(key);
+            record::encode_into(RecordKind::Value, version, value, &mut buffer);
+            batch.put_cf(self.database.tier(0), keys::encode(key), &buffer);
+            self.heat.record_write(key, value.len());
+        }
+        self.database.write(&batch, &self.database.no_wal, "write an unlogged bulk load")
+    }
+}

@@ -1,0 +1,9 @@
+//! Writing: stripes, versions, batches, conditions, the buffered queue.
+
+pub(crate) mod batch;
+pub(crate) mod buffered;
+pub(crate) mod bulk;
+pub(crate) mod stripes;
+pub(crate) mod transaction;
+pub(crate) mod versions;
+pub(crate) mod writer;

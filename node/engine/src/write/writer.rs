@@ -1,0 +1,160 @@
+//! User writes: to the fastest tier only (I1), each under its stripe.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use rocksdb::{WriteBatch, WriteOptions};
+
+use super::batch::{Batch, Condition, Mutation, WriteOutcome, check_key, check_value};
+use super::buffered::Queued;
+use super::stripes::{StripeIndex, Stripes};
+use crate::engine::Inner;
+use crate::error::Result;
+use crate::format::{keys, record};
+use crate::guard::Guard;
+use crate::options::Durability;
+use record::RecordKind;
+
+thread_local! {
+    /// Key and record of one write: kept, so that a write allocates nothing.
+    static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    /// The batch of a write: cleared, not freed.
+    static BATCH: RefCell<WriteBatch> = RefCell::new(WriteBatch::with_capacity_bytes(64 << 10));
+}
+
+impl Inner {
+    pub(crate) fn write_options(&self, durability: Durability) -> &WriteOptions {
+        match durability {
+            Durability::Sync => &self.database.sync,
+            Durability::Wal | Durability::Buffered => &self.database.wal,
+        }
+    }
+
+    /// Sets (`Some`) or removes (`None`) one key.
+    pub(crate) fn write_one(&self, key: &[u8], value: Option<&[u8]>, durability: Durability) -> Result<u64> {
+        check_key(key)?;
+        check_value(value.unwrap_or_default())?;
+        self.admit_write()?;
+        let timer = self.stats.write_timer(&self.environment);
+        let stripe = Stripes::of(key);
+        let _writer = if Guard::StripeCounters.on() { Some(self.stripes.write_one(stripe)) } else { None };
+        self.fences.check(key)?;
+        if Guard::CacheRemove.on() {
+            self.row_cache.remove(key);
+        }
+        let version = self.versions.next(&self.database)?;
+        if durability == Durability::Buffered {
+            let queued = Queued { version, value: value.map(Bytes::copy_from_slice) };
+            let full = self.buffered.push(vec![(Bytes::copy_from_slice(key), queued)]);
+            if full {
+                self.buffered.flush(&self.database)?;
+            }
+        } else {
+            self.buffered.flush_before(&self.database, [key])?;
+            let (kind, payload) = value.map_or((RecordKind::Tombstone, &[][..]), |v| (RecordKind::Value, v));
+            BUFFERS.with_borrow_mut(|(key_buffer, record_buffer)| {
+                keys::encode_into(key, key_buffer);
+                record::encode_into(kind, version, payload, record_buffer);
+                let written = self.database.raw().put_cf_opt(
+                    self.database.tier(0),
+                    key_buffer,
+                    record_buffer,
+                    self.write_options(durability),
+                );
+                self.database.judge(written, "write a record")
+            })?;
+        }
+        self.stats.wrote(timer, value.is_none(), &self.environment);
+        self.heat.record_write(key, value.map_or(0, <[u8]>::len));
+        Ok(version)
+    }
+
+    /// Writes a batch, all or nothing, if its conditions hold.
+    pub(crate) fn write_batch(
+        &self,
+        batch: &Batch,
+        conditions: &[Condition],
+        durability: Durability,
+    ) -> Result<WriteOutcome> {
+        for condition in conditions {
+            check_key(condition.key())?;
+        }
+        self.admit_write()?;
+        let timer = self.stats.write_timer(&self.environment);
+        let mut stripes: Vec<StripeIndex> = batch
+            .mutations()
+            .iter()
+            .map(Mutation::key)
+            .chain(conditions.iter().map(Condition::key))
+            .map(|key| Stripes::of(key))
+            .collect();
+        let conditional = !conditions.is_empty() && Guard::ConditionExclusive.on();
+        let (_exclusive, _shared);
+        if conditional {
+            _exclusive = self.stripes.exclusive_write(&mut stripes);
+        } else {
+            _shared = self.stripes.write_many(&mut stripes);
+        }
+        if let Some((index, actual)) = self.failed_condition(conditions)? {
+            return Ok(WriteOutcome::ConditionFailed { index, actual });
+        }
+        for mutation in batch.mutations() {
+            self.fences.check(mutation.key())?;
+            if Guard::CacheRemove.on() {
+                self.row_cache.remove(mutation.key());
+            }
+        }
+        let version = self.versions.next(&self.database)?;
+        if durability == Durability::Buffered {
+            let changes = batch.mutations().iter().map(|m| {
+                let value = m.value().cloned();
+                (m.key().clone(), Queued { version, value })
+            });
+            if self.buffered.push(changes.collect()) {
+                self.buffered.flush(&self.database)?;
+            }
+        } else {
+            let changed = batch.mutations().iter().map(|m| m.key().as_ref());
+            self.buffered.flush_before(&self.database, changed)?;
+            self.write_mutations(batch, version, self.write_options(durability))?;
+        }
+        for mutation in batch.mutations() {
+            self.heat.record_write(mutation.key(), mutation.value().map_or(0, Bytes::len));
+        }
+        self.stats.wrote_batch(timer, batch, &self.environment);
+        Ok(WriteOutcome::Written(version))
+    }
+
+    fn failed_condition(&self, conditions: &[Condition]) -> Result<Option<(usize, Option<u64>)>> {
+        for (index, condition) in conditions.iter().enumerate() {
+            let actual = self.read_tiers(condition.key())?.map(|r| r.version);
+            if !condition.holds(actual) {
+                return Ok(Some((index, actual)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn write_mutations(&self, batch: &Batch, version: u64, options: &WriteOptions) -> Result<()> {
+        let tier = self.database.tier(0);
+        BATCH.with_borrow_mut(|rocks| {
+            rocks.clear();
+            BUFFERS.with_borrow_mut(|(key_buffer, record_buffer)| {
+                for mutation in batch.mutations() {
+                    keys::encode_into(mutation.key(), key_buffer);
+                    let (kind, payload) =
+                        mutation.value().map_or((RecordKind::Tombstone, &[][..]), |v| (RecordKind::Value, v.as_ref()));
+                    record::encode_into(kind, version, payload, record_buffer);
+                    rocks.put_cf(tier, &key_buffer, &record_buffer);
+                }
+            });
+            self.database.write(rocks, options, "write a batch")
+        })
+    }
+
+    /// Refuses before anything is started.
+    pub(crate) fn admit_write(&self) -> Result<()> {
+        self.database.check()?;
+        self.space.admit_write()
+    }
+}
