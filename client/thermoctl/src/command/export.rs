@@ -76,7 +76,7 @@ pub(super) async fn run(context: &Context, arguments: &ExportArguments) -> Ended
             Err(source) => {
                 // What came before the failure is kept, so that it can be resumed.
                 let records = writer.finish()?;
-                return Err(TransferError::Export { records, source }.into());
+                return Err(TransferError::Export { records, source: Box::new(source) }.into());
             }
         }
     }

@@ -33,7 +33,7 @@ pub enum TransferError {
         resume: String,
         /// Why.
         #[source]
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// A person stopped it.
     #[error("stopped; {records} records are written; {resume}")]
@@ -114,7 +114,7 @@ pub enum TransferError {
         records: u64,
         /// Why.
         #[source]
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// The file of an export cannot be written.
     #[error("writing {what} failed after {records} records")]

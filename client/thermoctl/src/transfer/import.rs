@@ -219,7 +219,7 @@ impl<S: BatchSink, R: BufRead> Importer<S, R> {
                         from_line: flight.first_line,
                         records: self.done.records,
                         resume: self.plan.resume_hint.clone(),
-                        source,
+                        source: Box::new(source),
                     });
                 }
                 Err(_stopped) => {

@@ -1,6 +1,9 @@
 //! What a run measured.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -28,13 +31,14 @@ pub struct Recorder {
 
 impl Recorder {
     fn kind(&mut self, kind: OperationKind) -> Option<&mut Kind> {
-        if !self.kinds.contains_key(&kind) {
-            // The bounds are constants that the histogram accepts; a test creates one.
-            let latency = Histogram::new_with_bounds(1, MAX_MICROS, DIGITS).ok()?;
-            let fresh = Kind { latency, errors: 0, not_found: 0 };
-            self.kinds.insert(kind, fresh);
+        match self.kinds.entry(kind) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                // The bounds are constants that the histogram accepts; a test creates one.
+                let latency = Histogram::new_with_bounds(1, MAX_MICROS, DIGITS).ok()?;
+                Some(entry.insert(Kind { latency, errors: 0, not_found: 0 }))
+            }
         }
-        self.kinds.get_mut(&kind)
     }
 
     /// An operation that was answered.
