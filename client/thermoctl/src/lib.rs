@@ -23,13 +23,18 @@ use clap::{CommandFactory, FromArgMatches};
 pub use error::CommandError;
 pub use exit_code::ExitCode;
 
+/// The binary's own name.
+const PROGRAM: &str = "thermoctl";
+/// Its name as a plugin of kubectl.
+const PLUGIN: &str = "kubectl-thermocline";
+
 /// Runs a command line, `arguments[0]` being the program's name, and returns how it ended.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let plugin = is_kubectl_plugin(arguments.first());
     let mut definition = args::Arguments::command();
     if plugin {
         // As the person typed it: kubectl finds the plugin by its file's name.
-        definition = definition.name("kubectl-thermocline").bin_name("kubectl thermocline");
+        definition = definition.name(PLUGIN).bin_name("kubectl thermocline");
     }
     let parsed =
         definition.try_get_matches_from_mut(arguments).and_then(|matches| args::Arguments::from_arg_matches(&matches));
@@ -42,7 +47,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     start_log(arguments.global.verbose);
-    match command::run(arguments, definition) {
+    match command::run(arguments, if plugin { PLUGIN } else { PROGRAM }) {
         Ok(code) => code,
         Err(error) => {
             let _ = std::io::stderr().lock().write_all(error.report().as_bytes());
@@ -54,7 +59,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 fn is_kubectl_plugin(program: Option<&OsString>) -> bool {
     program
         .and_then(|program| Path::new(program).file_stem())
-        .is_some_and(|name| name == "kubectl-thermocline" || name == "kubectl_thermocline")
+        .is_some_and(|name| name == PLUGIN || name == "kubectl_thermocline")
 }
 
 fn start_log(verbose: u8) {

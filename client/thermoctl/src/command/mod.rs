@@ -29,14 +29,14 @@ use crate::{
 /// How a command ends.
 type Ended = Result<ExitCode, CommandError>;
 
-/// Runs a command on a runtime of its own; `definition` is the command line it came from, for completion scripts.
+/// Runs a command on a runtime of its own; `program` is the binary's name, for completion scripts.
 ///
 /// # Errors
 /// What the command met.
-pub fn run(arguments: Arguments, definition: clap::Command) -> Ended {
+pub fn run(arguments: Arguments, program: &'static str) -> Ended {
     let context = Context::new(arguments.global);
     let command = match arguments.command {
-        Command::Completion { shell } => return completion::run(&context, shell, definition),
+        Command::Completion { shell } => return completion::run(&context, shell, program),
         command => command,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
