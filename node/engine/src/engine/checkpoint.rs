@@ -1,18 +1,23 @@
 //! Checkpoints: a store of its own in a new folder, hard-linked where the file system allows.
 //!
-//! RocksDB puts a checkpoint's files into one folder; here they are sorted into a folder per tier again, so that the
-//! result opens like any store: `FOLDER/root` and `FOLDER/tiers/NAME`.
+//! The result opens like any store: `FOLDER/root` and `FOLDER/tiers/NAME`. The mover stays out meanwhile (a lease on
+//! everything), so slower tiers stand still; user writes wait only while the fastest tier's last buffer is flushed and
+//! `meta` is read, so both are of one moment.
 
-use std::fs;
 use std::path::Path;
-
-use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, Options};
+use std::time::Duration;
 
 use super::Inner;
-use crate::error::{EngineError, IoContext, Result, RocksContext};
+use crate::error::{EngineError, Result, RocksContext};
+use crate::lease::Holder;
+use crate::limits::STRIPES;
+use crate::range::KeyRange;
+use crate::rocks::TierHandle;
 use crate::tier::identity::{self, FORMAT};
-use crate::tier::{RootLayout, StoreIdentity, TierIdentity, TierLayout};
+use crate::tier::{Profile, RootLayout, StoreIdentity, TierId, TierIdentity, TierLayout};
+
+/// How long a checkpoint waits for a move or range operation under way.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Inner {
     pub(crate) fn checkpoint(&self, folder: &Path) -> Result<()> {
@@ -22,55 +27,43 @@ impl Inner {
                 folder.display()
             )));
         }
-        self.buffered.flush(&self.database)?;
+        let _lease = self.leases.acquire(&self.database, &KeyRange::all(), Holder::RangeOperation, PATIENCE)?;
         let root = RootLayout(folder.join("root"));
-        identity::create_folder(&root.0)?;
-        Checkpoint::new(self.database.raw())
-            .and_then(|checkpoint| checkpoint.create_checkpoint(root.database()))
-            .attempting("make a checkpoint")?;
         let tiers: Vec<TierIdentity> = self
             .tiers
             .iter()
             .map(|t| TierIdentity { path: folder.join("tiers").join(t.name()), ..t.identity.clone() })
             .collect();
-        sort_files(&root, &tiers)?;
-        let store =
-            StoreIdentity { format: FORMAT, store: tiers.first().map_or(crate::tier::TierId(0), |t| t.store), tiers };
-        for tier in &store.tiers {
+        identity::create_folder(&root.database())?;
+        identity::create_folder(&root.wal())?;
+        for tier in &tiers {
+            identity::create_folder(&TierLayout(tier.path.clone()).data())?;
+        }
+        let exported = |index: usize| tiers[index].path.join("export");
+        let slower: Vec<_> =
+            (1..tiers.len()).map(|i| self.database.export_tier(i, exported(i))).collect::<Result<_>>()?;
+        // Most of the fastest tier is flushed before writers are held up.
+        self.buffered.flush(&self.database)?;
+        self.database.raw().flush_cf(self.database.tier(0)).attempting("flush the fastest tier")?;
+        let (fastest, meta) = {
+            let mut all = (0..STRIPES as u32).collect();
+            let _no_writers = self.stripes.exclusive(&mut all);
+            self.buffered.flush(&self.database)?;
+            (self.database.export_tier(0, exported(0))?, self.database.meta_records()?)
+        };
+        let handles = tiers.iter().map(|identity| TierHandle {
+            column_family: identity.column_family(),
+            data: TierLayout(identity.path.clone()).data(),
+            profile: Profile::for_medium(identity.medium),
+        });
+        let parts = handles.zip(std::iter::once(fastest).chain(slower)).collect();
+        self.database.assemble(&root.database(), &root.wal(), parts, &meta)?;
+
+        for tier in &tiers {
             identity::write(&TierLayout(tier.path.clone()).identity(), tier)?;
         }
-        identity::write(&root.identity(), &store)
+        let store = tiers.first().map_or(TierId(0), |t| t.store);
+        // Last: a folder without it is no finished checkpoint.
+        identity::write(&root.identity(), &StoreIdentity { format: FORMAT, store, tiers })
     }
-}
-
-/// Moves each tier's files to its folder and the log to its own.
-fn sort_files(root: &RootLayout, tiers: &[TierIdentity]) -> Result<()> {
-    let database = root.database();
-    let options = Options::default();
-    let families = DB::list_cf(&options, &database).attempting("list the checkpoint's column families")?;
-    let files = {
-        let opened =
-            DB::open_cf_for_read_only(&options, &database, families, false).attempting("look into the checkpoint")?;
-        opened.live_files().attempting("list the checkpoint's files")?
-    };
-    for tier in tiers {
-        let data = TierLayout(tier.path.clone()).data();
-        identity::create_folder(&data)?;
-        for file in files.iter().filter(|f| f.column_family_name == tier.column_family()) {
-            let name = file.name.trim_start_matches('/');
-            fs::rename(database.join(name), data.join(name)).on("sort a checkpoint's file into", &data)?;
-        }
-        identity::sync_folder(&data)?;
-    }
-    identity::create_folder(&root.wal())?;
-    for entry in fs::read_dir(&database).on("list", &database)? {
-        let path = entry.on("list", &database)?.path();
-        if path.extension().is_some_and(|e| e == "log")
-            && let Some(name) = path.file_name()
-        {
-            fs::rename(&path, root.wal().join(name)).on("sort a checkpoint's log into", &root.wal())?;
-        }
-    }
-    identity::sync_folder(&root.wal())?;
-    identity::sync_folder(&database)
 }

@@ -15,7 +15,7 @@ use crate::error::{EngineError, Result, RocksContext};
 use crate::options::EngineOptions;
 use crate::tier::Profile;
 
-const META: &str = "meta";
+pub(super) const META: &str = "meta";
 
 /// What the database needs to know of a tier to open it.
 #[derive(Debug, Clone)]
@@ -134,6 +134,10 @@ impl Database {
             unreachable!("tier {index} was opened with the database and is never dropped while it is open")
         };
         family
+    }
+
+    pub(super) fn tier_name(&self, index: usize) -> &str {
+        &self.names[index]
     }
 
     pub(crate) fn meta(&self) -> &ColumnFamily {

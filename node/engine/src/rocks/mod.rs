@@ -4,6 +4,7 @@
 //! empty. Each tier's column family has exactly one `cf_path`: with several, RocksDB places files by level and size,
 //! not by heat, and switches dynamic levels off.
 
+mod checkpoint;
 mod database;
 mod listener;
 mod tuning;

@@ -1,0 +1,97 @@
+//! Copying the open database into a new one, hard-linked where the file system allows.
+//!
+//! RocksDB's own checkpoint refuses column families with paths of their own, and its export looks for their files in the
+//! wrong folder; linking them ourselves and importing them works.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, ExportImportFilesMetaData, ImportColumnFamilyOptions, IteratorMode, LiveFile, Options,
+};
+
+use super::database::{Database, META, TierHandle};
+use super::tuning;
+use crate::error::{IoContext, Result, RocksContext};
+
+/// The files of one column family, exported.
+pub(crate) struct Exported {
+    files: ExportImportFilesMetaData,
+    folder: PathBuf,
+}
+
+impl Database {
+    /// Flushes a tier and links its files into a new folder.
+    pub(crate) fn export_tier(&self, tier: usize, folder: PathBuf) -> Result<Exported> {
+        fs::create_dir_all(&folder).on("create the export folder", &folder)?;
+        self.raw().disable_file_deletions().attempting("keep files for a checkpoint")?;
+        let linked = self.link_files(tier, &folder);
+        self.raw().enable_file_deletions().attempting("let files go after a checkpoint")?;
+        let mut files = ExportImportFilesMetaData::default();
+        // RocksDB's name of the byte order, the only one we use.
+        files.set_db_comparator_name("leveldb.BytewiseComparator");
+        files.set_files(&linked?).attempting("describe the files of a checkpoint")?;
+        Ok(Exported { files, folder })
+    }
+
+    fn link_files(&self, tier: usize, folder: &Path) -> Result<Vec<LiveFile>> {
+        let flushed = self.raw().flush_cf(self.tier(tier));
+        self.judge(flushed, "flush a tier for a checkpoint")?;
+        let name = self.tier_name(tier);
+        let mut files = self.raw().live_files().attempting("list a tier's files")?;
+        files.retain(|file| file.column_family_name == name);
+        for file in &mut files {
+            let source = Path::new(&file.directory).join(file.name.trim_start_matches('/'));
+            let target = folder.join(file.name.trim_start_matches('/'));
+            // Another file system cannot be linked to.
+            if fs::hard_link(&source, &target).is_err() {
+                fs::copy(&source, &target).on("copy a checkpoint's file to", &target)?;
+                fs::File::open(&target).and_then(|f| f.sync_all()).on("sync", &target)?;
+            }
+            file.directory = folder.to_string_lossy().into_owned();
+        }
+        Ok(files)
+    }
+
+    /// The records of `meta`: few and small.
+    pub(crate) fn meta_records(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let iterator = self.raw().iterator_cf(self.meta(), IteratorMode::Start);
+        let records: std::result::Result<Vec<_>, _> = iterator.map(|r| r.map(|(k, v)| (k.into(), v.into()))).collect();
+        records.attempting("read meta")
+    }
+
+    /// Makes a database of exported tiers and these records of `meta`.
+    pub(crate) fn assemble(
+        &self,
+        database: &Path,
+        wal: &Path,
+        tiers: Vec<(TierHandle, Exported)>,
+        meta: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<()> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_wal_dir(wal);
+        let families = ["default", META].map(|name| ColumnFamilyDescriptor::new(name, tuning::meta()));
+        let mut db = DB::open_cf_descriptors(&options, database, families).attempting("create the copy's database")?;
+        for (index, (handle, exported)) in tiers.into_iter().enumerate() {
+            let TierHandle { column_family, data, profile } = handle;
+            let column = tuning::tier(&profile, index == 0, &data, self.cache())?;
+            let mut import = ImportColumnFamilyOptions::default();
+            import.set_move_files(true);
+            if exported.files.get_files().is_empty() {
+                db.create_cf(&column_family, &column).attempting("create a tier of the copy")?;
+            } else {
+                db.create_column_family_with_import(&column, &column_family, &import, &exported.files)
+                    .attempting("import a tier into the copy")?;
+            }
+            // Moved files were linked: the export folder has nothing of its own.
+            let _ = std::fs::remove_dir_all(&exported.folder);
+        }
+        for (key, value) in meta {
+            let Some(family) = db.cf_handle(META) else { continue };
+            db.put_cf(family, key, value).attempting("write the copy's meta")?;
+        }
+        db.flush_wal(true).attempting("sync the copy")
+    }
+}
