@@ -59,7 +59,7 @@ pub struct Global {
 pub enum Command {
     /// Write a record
     Put(PutArguments),
-    /// Read a record, or list objects (get KEY; get KIND [NAME])
+    /// Read a record, or list objects (get KEY; get KIND NAME)
     Get(GetArguments),
     /// Delete a record
     Del(DelArguments),
