@@ -41,6 +41,7 @@ mod lease;
 mod limits;
 mod mover;
 mod options;
+mod prefetch;
 mod range;
 mod read;
 mod replica;

@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::format::meta;
 
-use crate::heat::{AccessEvent, HeatConfig, HeatDigest, HeatRecorder, HeatTracker, Prefetcher, ServedBy};
+use crate::heat::{AccessEvent, HeatConfig, HeatDigest, HeatRecorder, HeatTracker, ServedBy};
 use crate::range::KeyRange;
 use crate::rocks::Database;
 
@@ -19,11 +19,10 @@ const RING: usize = 32 << 10;
 /// Assumed bytes of a key with its value when the tracker is sized.
 const ASSUMED_RECORD: u64 = 256;
 
-/// Recorder, tracker and prefetcher of a store.
+/// Recorder and tracker of a store.
 pub(crate) struct Temperature {
     recorder: HeatRecorder,
     tracker: Mutex<HeatTracker>,
-    pub(crate) prefetcher: Mutex<Prefetcher>,
     config: HeatConfig,
     environment: Environment,
 }
@@ -53,7 +52,6 @@ impl Temperature {
         Ok(Self {
             recorder: HeatRecorder::new(config.sample_every, RING, environment.seed),
             tracker: Mutex::new(tracker),
-            prefetcher: Mutex::new(Prefetcher::new()),
             config,
             environment: environment.clone(),
         })

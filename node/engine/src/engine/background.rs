@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::Inner;
 use crate::mover::run_mover;
 use crate::options::EngineOptions;
+use crate::prefetch::run_prefetch;
 use crate::write::buffered::MAX_AGE;
 
 /// How long a thread may sleep before it looks whether the store closes.
@@ -29,6 +30,7 @@ impl Background {
             spawn("space-watch", inner, move |inner| watch_space(inner, interval)),
         ];
         if options.background_moves {
+            threads.push(spawn("prefetch", inner, run_prefetch));
             threads.push(spawn("mover", inner, run_mover));
         }
         Self { inner: Arc::clone(inner), threads: Mutex::new(threads.into_iter().flatten().collect()) }

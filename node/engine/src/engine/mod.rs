@@ -24,6 +24,7 @@ use crate::environment::Environment;
 use crate::error::{EngineError, Result};
 use crate::lease::{Fences, Leases};
 use crate::mover::{Bucket, MoverControl};
+use crate::prefetch::Prefetch;
 use crate::read::readers::Readers;
 use crate::read::row_cache::RowCache;
 use crate::rocks::Database;
@@ -58,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) space: Space,
     pub(crate) stats: Stats,
     pub(crate) heat: Temperature,
+    pub(crate) prefetch: Prefetch,
     pub(crate) policy: ArcSwap<ValidPolicy>,
     pub(crate) move_budget: Bucket,
     pub(crate) mover: MoverControl,

@@ -21,6 +21,7 @@ use crate::lease::{Fences, Leases};
 use crate::limits::MAX_TIERS;
 use crate::mover::{Bucket, MoverControl};
 use crate::options::EngineOptions;
+use crate::prefetch::Prefetch;
 use crate::read::readers::Readers;
 use crate::read::row_cache::RowCache;
 use crate::rocks::{Database, Opening, TierHandle};
@@ -172,11 +173,8 @@ fn plan(options: &EngineOptions, environment: &Environment) -> Result<Plan, Open
         return Err(OpenError::Format { found });
     }
     let mut random = ChaCha8Rng::seed_from_u64(environment.seed ^ environment.clock.wall().as_nanos() as u64);
-    let store = known.clone().unwrap_or_else(|| StoreIdentity {
-        format: FORMAT,
-        store: TierId(random.next_u64()),
-        tiers: Vec::new(),
-    });
+    let store =
+        known.unwrap_or_else(|| StoreIdentity { format: FORMAT, store: TierId(random.next_u64()), tiers: Vec::new() });
     let mut tiers = Vec::new();
     for spec in specs {
         let on_device: Option<TierIdentity> = identity::read(&TierLayout(spec.path.clone()).identity())?;
@@ -241,7 +239,7 @@ fn open_inner(
         identity::create_folder(&layout.data())?;
         empty_incoming(&layout)?;
     }
-    let profiles: Vec<Profile> = tiers.iter().map(|(_, spec)| spec.profile.clone()).collect();
+    let profiles: Vec<Profile> = tiers.iter().map(|(_, spec)| spec.fitted_profile()).collect();
     let profiles = Profile::scaled(&profiles, options.memory_bytes);
     let handle = |identity: &TierIdentity, profile: &Profile| TierHandle {
         column_family: identity.column_family(),
@@ -318,6 +316,7 @@ fn open_inner(
         space: Space::new(Arc::clone(&environment.probe), watched),
         stats: Stats::default(),
         heat,
+        prefetch: Prefetch::default(),
         policy: ArcSwap::from_pointee(policy),
         move_budget: Bucket::default(),
         mover: MoverControl::default(),

@@ -26,7 +26,7 @@ impl Inner {
     pub(crate) fn stats(&self) -> EngineStats {
         let ticker = |t: Ticker| self.database.options().get_ticker_count(t);
         let now = self.environment.clock.monotonic();
-        let prefetch = self.heat.prefetcher.lock().statistics();
+        let prefetch = self.prefetch.statistics();
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         EngineStats {
             health: self.health(),

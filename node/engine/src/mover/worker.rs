@@ -20,6 +20,8 @@ use crate::range::KeyRange;
 
 /// How often samples are taken in: rings of samples are bounded.
 const ABSORB_EVERY: Duration = Duration::from_millis(200);
+/// How often a tier over its high watermark is relieved, whatever the policy's interval: a full tier cannot wait an hour.
+const RELIEVE_EVERY: Duration = Duration::from_secs(1);
 /// How often heat is written to `meta`.
 const STORE_EVERY: Duration = Duration::from_secs(60);
 /// How long the mover waits for a range that somebody else holds before it leaves it for the next time.
@@ -58,7 +60,8 @@ impl Drop for Running<'_> {
 /// Runs until the store closes.
 pub(crate) fn run_mover(inner: &Inner) {
     let clock = &*inner.environment.clock;
-    let (mut classified, mut stored) = (clock.monotonic(), clock.monotonic());
+    let started = clock.monotonic();
+    let (mut classified, mut relieved, mut stored) = (started, started, started);
     while !inner.is_closing() {
         let interval = inner.policy.load().evaluation_interval;
         clock.sleep(ABSORB_EVERY.min(interval));
@@ -66,11 +69,10 @@ pub(crate) fn run_mover(inner: &Inner) {
         let now = clock.monotonic();
         if now.saturating_sub(classified) >= interval {
             classified = now;
-            if let Err(error) = inner.reclassify()
-                && !inner.is_closing()
-            {
-                tracing::warn!(error = %crate::error::chain(&error), "a round of moves ended early");
-            }
+            log_round(inner, inner.reclassify());
+        } else if now.saturating_sub(relieved) >= RELIEVE_EVERY && inner.under_pressure() {
+            relieved = now;
+            log_round(inner, inner.round(Round::Pressure));
         }
         if now.saturating_sub(stored) >= STORE_EVERY {
             stored = now;
@@ -81,11 +83,45 @@ pub(crate) fn run_mover(inner: &Inner) {
     }
 }
 
+fn log_round(inner: &Inner, round: Result<Moved>) {
+    match round {
+        Err(error) if !inner.is_closing() => {
+            tracing::warn!(error = %crate::error::chain(&error), "a round of moves ended early");
+        }
+        _ => {}
+    }
+}
+
+/// What a round of the mover carries out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// Everything the classifier chose.
+    Full,
+    /// Only what frees space.
+    Pressure,
+}
+
+fn frees_space(choice: &MoveChoice) -> bool {
+    use classify::MoveReason::{MakeRoom, Pressure};
+    matches!(choice, MoveChoice::DemoteRange { reason: Pressure | MakeRoom, .. })
+}
+
 impl Inner {
     /// Classifies now and carries out what was chosen.
     pub(crate) fn reclassify(&self) -> Result<Moved> {
-        let _one = self.mover.classifying.lock();
         self.note_classified();
+        self.round(Round::Full)
+    }
+
+    /// Whether a tier is over its high watermark and has somewhere to go.
+    fn under_pressure(&self) -> bool {
+        let tiers = self.tier_states();
+        let movable = &tiers[..tiers.len() - 1];
+        movable.iter().any(|t| t.used_bytes as f64 > t.capacity_bytes as f64 * t.high_watermark)
+    }
+
+    fn round(&self, round: Round) -> Result<Moved> {
+        let _one = self.mover.classifying.lock();
         let policy = self.policy.load_full();
         if policy.paused {
             return Ok(Moved::default());
@@ -98,6 +134,9 @@ impl Inner {
         let mut moved = Moved::default();
         for choice in moves {
             self.check_open()?;
+            if round == Round::Pressure && !frees_space(&choice) {
+                continue;
+            }
             match self.carry_out(&choice, policy.bytes_per_second) {
                 Ok(step) => moved += step,
                 // Somebody else has the range or took it: the next round looks again.
@@ -192,7 +231,9 @@ impl Inner {
 
     fn survey(&self) -> Result<(Vec<RangeInput>, Vec<KeyInput>)> {
         let (ranges, admitted) = self.heat.with(|tracker, now| (tracker.ranges(now), tracker.admitted_keys(now)));
-        let ranges = ranges.into_iter().map(|heat| self.range_input(heat)).collect::<Result<Vec<_>>>()?;
+        let densities = self.densities();
+        let ranges =
+            ranges.into_iter().map(|heat| self.range_input_at(heat, &densities)).collect::<Result<Vec<_>>>()?;
         self.heat.with(|tracker, _| {
             for range in &ranges {
                 tracker.set_stored_bytes(range.heat.range.start(), range.bytes.iter().sum());
@@ -223,10 +264,24 @@ impl Inner {
 
     /// A range's heat with its bytes per tier, as RocksDB estimates them.
     pub(crate) fn range_input(&self, heat: RangeHeat) -> Result<RangeInput> {
+        self.range_input_at(heat, &self.densities())
+    }
+
+    fn range_input_at(&self, heat: RangeHeat, densities: &[f64]) -> Result<RangeInput> {
         let (start, end) = keys::bounds(&heat.range);
         let bytes = (0..self.database.tier_count())
             .map(|tier| self.database.approximate_bytes(tier, &start, &end))
             .collect::<Result<Vec<_>>>()?;
-        Ok(RangeInput { heat, bytes, clean_bytes: Vec::new(), keys: 0 })
+        let records: f64 = bytes.iter().zip(densities).map(|(bytes, density)| *bytes as f64 * density).sum();
+        Ok(RangeInput { heat, bytes, clean_bytes: Vec::new(), keys: records.ceil() as u64 })
+    }
+
+    /// Records a byte in each tier, estimated from the whole tier.
+    fn densities(&self) -> Vec<f64> {
+        let density = |tier| {
+            let records = self.database.property(tier, "rocksdb.estimate-num-keys") as f64;
+            records / self.database.tier_bytes(tier).max(1) as f64
+        };
+        (0..self.database.tier_count()).map(density).collect()
     }
 }

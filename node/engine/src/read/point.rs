@@ -37,6 +37,7 @@ impl Inner {
         if let Some(Row { version, value }) = self.row_cache.get(key) {
             self.stats.cache_hit();
             self.heat.record_cached_read(key, value.len());
+            self.prefetch.read_cached(key, || self.environment.clock.monotonic());
             return Ok(Some(Record { value, version }));
         }
         let stripe = Stripes::of(key);
@@ -49,6 +50,9 @@ impl Inner {
         };
         let Found { version, value, tier, kind: _ } = found;
         self.heat.record_tier_read(key, value.len(), tier);
+        if tier > 0 {
+            self.prefetch.read_below(key, self.environment.clock.monotonic());
+        }
         let row = Row { version, value: value.clone() };
         self.row_cache.insert(&self.stripes, stripe, before, key, row);
         Ok(Some(Record { value, version }))

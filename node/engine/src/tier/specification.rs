@@ -51,6 +51,14 @@ impl TierSpec {
     }
 }
 
+impl TierSpec {
+    /// Its profile, with write buffers that a small tier can hold: at most an eighth of its size each.
+    pub(crate) fn fitted_profile(&self) -> Profile {
+        let most = (self.settings.size_bytes / 8).max(1 << 20);
+        Profile { write_buffer_bytes: self.profile.write_buffer_bytes.min(most), ..self.profile.clone() }
+    }
+}
+
 impl TierSettings {
     /// The defaults for a size.
     #[must_use]
