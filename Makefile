@@ -1,0 +1,76 @@
+# Thermocline: everything a person or a pipeline runs. `make help` lists it.
+#
+# All targets use the dev profile (dependencies and the engine are optimised in it), so RocksDB and the other
+# dependencies are compiled once for `run`, `test` and `verify`. Only `bench` uses the release profile.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+SHELL_SCRIPTS := $(filter-out %.md,$(wildcard scripts/*)) .ci/run
+CARGO := cargo
+
+.PHONY: help bootstrap run test verify format lint docs deny generated shell fix test-long random mutation coverage \
+	leaks bench
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+bootstrap: ## Install the build packages that are missing (Debian, Ubuntu), or say which
+	@scripts/bootstrap
+
+run: bootstrap ## Build, start a local fleet, import real data, watch it tier (under 3 minutes after the build)
+	@scripts/build
+	@$(TARGET)/debug/thermoctl demo $(ARGS)
+
+test: bootstrap ## All tests, doctests included, with the same build as `run`
+	@scripts/test
+
+verify: bootstrap format lint docs deny generated shell ## The gate: changes nothing, fails on any finding
+	@echo 'verify: no finding'
+
+format: ## rustfmt, checking only
+	@$(CARGO) fmt --all --check
+
+lint: ## clippy; a warning fails
+	@$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+docs: ## rustdoc; a warning fails
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+
+deny: ## cargo-deny: licences, duplicates, sources; advisories where their database can be fetched
+	@scripts/deny
+
+generated: ## Generated files are what their sources say
+	@scripts/build
+	@$(TARGET)/debug/crdgen --check
+
+shell: ## The shell scripts parse
+	@for script in $(SHELL_SCRIPTS); do \
+		if head -n 1 $$script | grep -q bash; then bash -n $$script; else sh -n $$script; fi; done
+	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); fi
+
+fix: bootstrap ## Format, apply clippy's suggestions, write the generated files again
+	@$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	@$(CARGO) fmt --all
+	@scripts/build
+	@$(TARGET)/debug/crdgen
+
+test-long: bootstrap random mutation coverage leaks ## Hours: random runs, mutation of the guards, coverage, leaks
+
+random: ## The random tests with many more cases (RANDOM_FACTOR=N, default 20)
+	@scripts/random
+
+mutation: ## Switch every guard of the engine off, one by one; fails where no test notices
+	@scripts/mutation
+
+coverage: ## Line coverage of node/engine; fails under 90 %
+	@scripts/coverage
+
+leaks: ## A short run of the engine under a leak checker
+	@scripts/leaks
+
+bench: bootstrap ## The figures of the README (release profile; ARGS are passed on)
+	@$(CARGO) bench --package thermocline-benches $(if $(ARGS),-- $(ARGS))
