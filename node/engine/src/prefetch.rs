@@ -18,7 +18,6 @@ use crate::format::record::RecordKind;
 use crate::heat::{PrefetchChoice, PrefetchStatistics, Prefetcher};
 use crate::range::KeyRange;
 use crate::read::row_cache::Row;
-use crate::write::stripes::Stripes;
 
 /// Choices that may wait; more are dropped, readers are ahead of them anyway.
 const QUEUE: usize = 64;
@@ -118,15 +117,14 @@ impl Inner {
         if key.is_empty() || self.row_cache.holds(key) {
             return Ok(());
         }
-        let stripe = Stripes::of(key);
-        let before = self.stripes.counters(stripe);
+        let before = self.row_cache.before_read(&self.stripes, key);
         let Some(found) = self.find(key, false)?.filter(|f| f.kind != RecordKind::Tombstone) else {
             return Ok(());
         };
         let now = self.environment.clock.monotonic();
         self.prefetch.prefetcher.lock().prefetched(key, found.value.len(), now);
         let row = Row { version: found.version, value: found.value };
-        self.row_cache.insert(&self.stripes, stripe, before, key, row);
+        self.row_cache.insert(&self.stripes, before, key, row);
         Ok(())
     }
 }

@@ -284,6 +284,17 @@ impl Engine {
         self.inner.refresh_space();
     }
 
+    /// Writes the write buffers of the fastest tier to files, as happens by itself when they are full.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn flush(&self) -> Result<()> {
+        let inner = &*self.inner;
+        inner.buffered.flush(&inner.database)?;
+        let flushed = inner.database.raw().flush_cf(inner.database.tier(0));
+        inner.database.judge(flushed, "flush the fastest tier")
+    }
+
     /// Makes everything written so far survive a power loss; returns the last version that does.
     ///
     /// # Errors

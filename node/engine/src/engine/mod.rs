@@ -90,9 +90,10 @@ impl Inner {
 
     /// Makes everything written so far survive a power loss; returns the last version that does.
     pub(crate) fn sync(&self) -> Result<u64> {
-        self.buffered.flush(&self.database)?;
-        // Versions given out before the sync were written by writers that hold their stripe until they are done.
         let version = self.versions.last();
+        // Whoever took one of these versions and has not written it yet is in its stripe until it has.
+        self.stripes.drain_writers();
+        self.buffered.flush(&self.database)?;
         self.database.sync_wal()?;
         Ok(self.synced_version.fetch_max(version, Ordering::SeqCst).max(version))
     }

@@ -1,7 +1,9 @@
 //! Fences: ranges that user writes stay out of while they are wiped, installed or bulk loaded.
 //!
 //! Writers look inside their stripe. Whoever raises a fence then waits once for every stripe: after that no writer that
-//! did not see it is left.
+//! did not see it is left. Rising and going it counts as a write to every stripe, so nothing that was read before is
+//! copied up after. A fence stays where its operation failed half done: opening the store empties the range, so nothing
+//! may be acknowledged in it until then, or until the range is wiped or installed wholly.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,20 +27,43 @@ pub(crate) struct Fences {
 /// A fence that stands until dropped.
 pub(crate) struct Fence<'a> {
     fences: &'a Fences,
+    stripes: &'a Stripes,
     id: u64,
+    stays: bool,
 }
 
 impl Fences {
     /// Keeps writers out of a range. `id` is the generation of the lease that covers it: unique.
-    pub(crate) fn raise(&self, stripes: &Stripes, id: u64, range: &KeyRange, operation: &'static str) -> Fence<'_> {
+    pub(crate) fn raise<'a>(
+        &'a self,
+        stripes: &'a Stripes,
+        id: u64,
+        range: &KeyRange,
+        operation: &'static str,
+    ) -> Fence<'a> {
         self.standing.rcu(|old| {
             let mut next = Vec::clone(old);
             next.push((id, range.clone(), operation));
             Arc::new(next)
         });
         self.count.fetch_add(1, Ordering::SeqCst);
-        stripes.drain_writers();
-        Fence { fences: self, id }
+        stripes.disturb();
+        Fence { fences: self, stripes, id, stays: false }
+    }
+
+    /// Takes down what failed operations left standing within a range that is whole again.
+    pub(crate) fn lift(&self, range: &KeyRange) {
+        self.remove(|(_, fenced, _)| range.intersection(fenced).as_ref() == Some(fenced));
+    }
+
+    fn remove(&self, goes: impl Fn(&Fenced) -> bool) {
+        let standing = self.standing.rcu(|old| {
+            let mut next = Vec::clone(old);
+            next.retain(|fenced| !goes(fenced));
+            Arc::new(next)
+        });
+        let gone = standing.iter().filter(|fenced| goes(fenced)).count();
+        self.count.fetch_sub(gone, Ordering::SeqCst);
     }
 
     /// Whether a writer may write this key; asked inside the key's stripe.
@@ -54,13 +79,20 @@ impl Fences {
     }
 }
 
+impl Fence<'_> {
+    /// Leaves the fence standing: its operation is half done.
+    pub(crate) fn stay(mut self) {
+        self.stays = true;
+    }
+}
+
 impl Drop for Fence<'_> {
     fn drop(&mut self) {
-        self.fences.standing.rcu(|old| {
-            let mut next = Vec::clone(old);
-            next.retain(|(id, _, _)| *id != self.id);
-            Arc::new(next)
-        });
-        self.fences.count.fetch_sub(1, Ordering::SeqCst);
+        // A panic leaves an operation half done too.
+        if self.stays || std::thread::panicking() {
+            return;
+        }
+        self.stripes.disturb();
+        self.fences.remove(|(id, _, _)| *id == self.id);
     }
 }

@@ -74,10 +74,22 @@ impl Inner {
     }
 
     fn demote_chunk(&self, lease: &RangeLease, demotion: &Demotion<'_>, chunk: &Chunk) -> Result<Moved> {
-        let Demotion { from, to, .. } = *demotion;
         if chunk.records.is_empty() {
             return Ok(Moved::default());
         }
+        let moved = self.copy_then_drop(lease, demotion, chunk);
+        if moved.is_err() {
+            // Both copies stay, that is allowed. The entry must go: data that comes into the range later would be dropped
+            // with it when the store opens next. Where even this fails storage has failed, and no data comes.
+            if let Err(error) = self.journal_done(lease.generation(), false) {
+                tracing::warn!(%error, "the journal entry of an ended move stays");
+            }
+        }
+        moved
+    }
+
+    fn copy_then_drop(&self, lease: &RangeLease, demotion: &Demotion<'_>, chunk: &Chunk) -> Result<Moved> {
+        let Demotion { from, to, .. } = *demotion;
         let generation = lease.generation();
         let (source, target) = (self.tiers[from].id(), self.tiers[to].id());
         let range = chunk.covered.clone();
@@ -161,6 +173,8 @@ impl Inner {
             let _effect = lease.effect("dropping copies from the fastest tier")?;
             let mut stripes = group.iter().map(|c| Stripes::of(c.user_key())).collect();
             let exclusive = Guard::DemoteRecheck.on().then(|| self.stripes.exclusive(&mut stripes));
+            // A flush takes no stripe: what is queued of these keys is written now, not between the check and the delete.
+            self.buffered.flush_before(&self.database, group.iter().map(Candidate::user_key))?;
             let mut batch = WriteBatch::default();
             for candidate in group {
                 if self.may_leave_fastest(candidate)? {

@@ -73,6 +73,8 @@ impl Inner {
         let mut stripes = group.iter().map(|c| Stripes::of(c.user_key())).collect();
         // The next faster tier may be the fastest, where users write.
         let _exclusive = self.stripes.exclusive(&mut stripes);
+        // A flush takes no stripe: what is queued of these keys is written now, not over or under the copies.
+        self.buffered.flush_before(&self.database, group.iter().map(Candidate::user_key))?;
         let mut batch = WriteBatch::default();
         let (mut buffer, mut moved) = (Vec::new(), Moved::default());
         for candidate in group.iter().filter(|c| c.kind != RecordKind::Tombstone) {

@@ -6,12 +6,14 @@
 //! | `Dropping` | the range is dropped again: the copies below were durable before the entry |
 //! | `Wiping`, `Installing` | the range is dropped from every tier |
 
+use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Inner;
 use crate::error::{EngineError, Result};
 use crate::format::{keys, meta};
 use crate::guard::Guard;
+use crate::lease::RangeLease;
 use crate::range::KeyRange;
 use crate::tier::TierId;
 
@@ -29,6 +31,17 @@ pub(crate) enum JournalEntry {
     Installing { range: KeyRange },
 }
 
+impl JournalEntry {
+    const fn range(&self) -> &KeyRange {
+        match self {
+            Self::Copying { range, .. }
+            | Self::Dropping { range, .. }
+            | Self::Wiping { range }
+            | Self::Installing { range } => range,
+        }
+    }
+}
+
 impl Inner {
     pub(crate) fn journal(&self, generation: u64, entry: &JournalEntry, durable: bool) -> Result<()> {
         let bytes = serde_json::to_vec(entry)
@@ -38,6 +51,18 @@ impl Inner {
 
     pub(crate) fn journal_done(&self, generation: u64, durable: bool) -> Result<()> {
         self.database.delete_meta(&meta::journal(generation), durable)
+    }
+
+    /// Removes the entry of a lease whose range was cleared wholly, and those that earlier operations left within it:
+    /// recovery must not clear the range again after it has new data.
+    pub(crate) fn close_journal(&self, lease: &RangeLease, batch: &mut WriteBatch) -> Result<()> {
+        batch.delete_cf(self.database.meta(), meta::journal(lease.generation()));
+        for (key, entry) in self.journal_entries()? {
+            if lease.covers(entry.range()) {
+                batch.delete_cf(self.database.meta(), key);
+            }
+        }
+        Ok(())
     }
 
     /// Finishes what the journal says. Called before traffic begins.

@@ -79,6 +79,9 @@ impl Inner {
     fn raise(&self, rising: Vec<Rising>) -> Result<Moved> {
         let mut stripes = rising.iter().map(|r| r.stripe).collect();
         let exclusive = Guard::PromoteRecheck.on().then(|| self.stripes.exclusive(&mut stripes));
+        // A flush takes no stripe: what is queued of these keys is written now, so that it is seen below.
+        let keys = rising.iter().filter_map(|r| keys::decode(&r.data_key));
+        self.buffered.flush_before(&self.database, keys)?;
         let mut batch = WriteBatch::default();
         let mut buffer = Vec::new();
         let mut moved = Moved::default();
@@ -106,7 +109,9 @@ impl Inner {
             return Ok(true);
         }
         let unchanged = rise.before.quiet() && self.stripes.counters(rise.stripe) == rise.before;
-        Ok(unchanged && self.header_in_tier(0, &rise.data_key)?.is_none())
+        // A range that is wiped or installed meanwhile: its fence disturbs every stripe when it rises and when it goes.
+        let fenced = keys::decode(&rise.data_key).is_some_and(|key| self.fences.check(key).is_err());
+        Ok(unchanged && !fenced && self.header_in_tier(0, &rise.data_key)?.is_none())
     }
 
     /// Copies what the tiers below `to` have of the leased range up to `to`.

@@ -3,13 +3,12 @@
 use bytes::Bytes;
 
 use super::point::{Found, Record};
-use super::row_cache::Row;
+use super::row_cache::{BeforeRead, Row};
 use crate::engine::Inner;
 use crate::error::Result;
 use crate::format::keys;
 use crate::format::record::{self, RecordKind};
 use crate::write::batch::check_key;
-use crate::write::stripes::{Counters, StripeIndex, Stripes};
 
 /// Under so many keys a second thread costs more than it saves.
 const PARALLEL_FROM: usize = 512;
@@ -19,8 +18,7 @@ struct Wanted<'a> {
     position: usize,
     key: &'a [u8],
     data_key: Vec<u8>,
-    stripe: StripeIndex,
-    before: Counters,
+    before: BeforeRead,
 }
 
 impl Inner {
@@ -36,14 +34,8 @@ impl Inner {
                 answers[position] = Some(Record { value, version });
                 continue;
             }
-            let stripe = Stripes::of(key);
-            wanted.push(Wanted {
-                position,
-                key,
-                data_key: keys::encode(key),
-                stripe,
-                before: self.stripes.counters(stripe),
-            });
+            let before = self.row_cache.before_read(&self.stripes, key);
+            wanted.push(Wanted { position, key, data_key: keys::encode(key), before });
         }
         if wanted.is_empty() {
             return Ok(answers);
@@ -139,7 +131,7 @@ impl Inner {
         }
         self.heat.record_tier_read(want.key, value.len(), tier);
         let row = Row { version, value: value.clone() };
-        self.row_cache.insert(&self.stripes, want.stripe, want.before, want.key, row);
+        self.row_cache.insert(&self.stripes, want.before, want.key, row);
         Some(Record { value, version })
     }
 }

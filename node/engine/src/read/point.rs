@@ -10,7 +10,6 @@ use crate::error::{EngineError, Result, printable_key};
 use crate::format::keys;
 use crate::format::record::{self, RecordKind, RecordRef};
 use crate::write::batch::check_key;
-use crate::write::stripes::Stripes;
 
 /// A record as a reader gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +39,7 @@ impl Inner {
             self.prefetch.read_cached(key, || self.environment.clock.monotonic());
             return Ok(Some(Record { value, version }));
         }
-        let stripe = Stripes::of(key);
-        let before = self.stripes.counters(stripe);
+        let before = self.row_cache.before_read(&self.stripes, key);
         let timer = self.stats.read_timer(&self.environment);
         let record = self.find(key, true)?;
         self.stats.read(timer, &self.environment);
@@ -54,7 +52,7 @@ impl Inner {
             self.prefetch.read_below(key, self.environment.clock.monotonic());
         }
         let row = Row { version, value: value.clone() };
-        self.row_cache.insert(&self.stripes, stripe, before, key, row);
+        self.row_cache.insert(&self.stripes, before, key, row);
         Ok(Some(Record { value, version }))
     }
 

@@ -51,6 +51,15 @@ impl Equivalent<CacheKey> for CacheKeyRef<'_> {
     }
 }
 
+/// What a reader notes before it reads: a row that it read may be cached if none of it has changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BeforeRead {
+    stripe: StripeIndex,
+    counters: Counters,
+    /// A row read before its range left is cached under the old generation, where nobody finds it.
+    generation: u64,
+}
+
 /// A cached record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -116,9 +125,15 @@ impl RowCache {
         self.cache.remove(&CacheKeyRef { generation, key });
     }
 
+    /// What an insert is checked against: noted before the read.
+    pub(crate) fn before_read(&self, stripes: &Stripes, key: &[u8]) -> BeforeRead {
+        let stripe = Stripes::of(key);
+        BeforeRead { stripe, counters: stripes.counters(stripe), generation: self.generation(key) }
+    }
+
     /// Inserts what was read after `before` was noted, if nothing was written since.
-    pub(crate) fn insert(&self, stripes: &Stripes, stripe: StripeIndex, before: Counters, key: &[u8], row: Row) {
-        let generation = self.generation(key);
+    pub(crate) fn insert(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], row: Row) {
+        let BeforeRead { stripe, counters: before, generation } = before;
         let insert = || {
             let key = key.into();
             self.cache.insert(CacheKey { generation, key }, row.clone());
@@ -179,11 +194,11 @@ mod tests {
     fn a_reader_that_saw_a_write_begin_does_not_cache() {
         let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
         let stripe = Stripes::of(b"k");
-        let before = stripes.counters(stripe);
+        let before = cache.before_read(&stripes, b"k");
         drop(stripes.write_one(stripe));
-        cache.insert(&stripes, stripe, before, b"k", row(1));
+        cache.insert(&stripes, before, b"k", row(1));
         assert_eq!(cache.get(b"k"), None);
-        cache.insert(&stripes, stripe, stripes.counters(stripe), b"k", row(2));
+        cache.insert(&stripes, cache.before_read(&stripes, b"k"), b"k", row(2));
         assert_eq!(cache.get(b"k"), Some(row(2)));
     }
 
@@ -192,21 +207,29 @@ mod tests {
         let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
         let stripe = Stripes::of(b"k");
         let writer = stripes.write_one(stripe);
-        let before = stripes.counters(stripe);
+        let before = cache.before_read(&stripes, b"k");
         drop(writer);
-        cache.insert(&stripes, stripe, before, b"k", row(1));
+        cache.insert(&stripes, before, b"k", row(1));
         assert_eq!(cache.get(b"k"), None);
     }
 
     #[test]
     fn a_range_that_came_back_serves_no_old_rows() {
         let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
-        let stripe = Stripes::of(b"k");
-        cache.insert(&stripes, stripe, stripes.counters(stripe), b"k", row(1));
+        cache.insert(&stripes, cache.before_read(&stripes, b"k"), b"k", row(1));
         cache.renew(&KeyRange::prefix(b"k"), 7);
         assert_eq!(cache.get(b"k"), None);
         cache.renew(&KeyRange::all(), 8);
         assert_eq!(cache.get(b"k"), None);
         assert_eq!(cache.generations.load().len(), 1);
+    }
+
+    #[test]
+    fn what_was_read_before_its_range_left_is_not_cached_after() {
+        let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
+        let before = cache.before_read(&stripes, b"k");
+        cache.renew(&KeyRange::prefix(b"k"), 7);
+        cache.insert(&stripes, before, b"k", row(1));
+        assert_eq!(cache.get(b"k"), None);
     }
 }

@@ -37,8 +37,28 @@ impl Inner {
         for file in &manifest.files {
             verify(folder, file)?;
         }
+        let fence = self.fences.raise(&self.stripes, lease.generation(), lease.range(), "installed");
+        match self.install_fenced(lease, folder, &manifest, meta_records) {
+            Ok(()) => {
+                drop(fence);
+                self.fences.lift(lease.range());
+                Ok(manifest)
+            }
+            Err(error) => {
+                fence.stay();
+                Err(error)
+            }
+        }
+    }
+
+    fn install_fenced(
+        &self,
+        lease: &RangeLease,
+        folder: &Path,
+        manifest: &ExportManifest,
+        meta_records: &[(Bytes, Option<Bytes>)],
+    ) -> Result<()> {
         let range = lease.range();
-        let _fence = self.fences.raise(&self.stripes, lease.generation(), range, "installed");
         self.buffered.flush(&self.database)?;
         self.journal(lease.generation(), &JournalEntry::Installing { range: range.clone() }, true)?;
         self.environment.pass(CrashPoint::InstallJournaled)?;
@@ -71,9 +91,8 @@ impl Inner {
                 None => batch.delete_cf(self.database.meta(), meta::caller(key)),
             }
         }
-        batch.delete_cf(self.database.meta(), meta::journal(lease.generation()));
-        self.database.write(&batch, &self.database.sync, "finish an install")?;
-        Ok(manifest)
+        self.close_journal(lease, &mut batch)?;
+        self.database.write(&batch, &self.database.sync, "finish an install")
     }
 
     /// The tier of a rank, or the nearest slower one, or the slowest.

@@ -1,5 +1,7 @@
 //! Wiping a range: it leaves the store, from every tier. Restartable by the journal.
 
+use rocksdb::WriteBatch;
+
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
 use crate::error::Result;
@@ -7,11 +9,22 @@ use crate::lease::RangeLease;
 use crate::mover::journal::JournalEntry;
 
 impl Inner {
-    /// Removes the leased range. Writers to it are refused meanwhile; readers see a part of it leave before the rest.
+    /// Removes the leased range. Writers to it are refused meanwhile, and after a failure until the store opens next; readers see a part of it leave before the rest.
     pub(crate) fn wipe(&self, lease: &RangeLease) -> Result<()> {
         self.database.check()?;
+        let fence = self.fences.raise(&self.stripes, lease.generation(), lease.range(), "wiped");
+        let wiped = self.wipe_fenced(lease);
+        if wiped.is_ok() {
+            drop(fence);
+            self.fences.lift(lease.range());
+        } else {
+            fence.stay();
+        }
+        wiped
+    }
+
+    fn wipe_fenced(&self, lease: &RangeLease) -> Result<()> {
         let range = lease.range();
-        let _fence = self.fences.raise(&self.stripes, lease.generation(), range, "wiped");
         self.buffered.flush(&self.database)?;
         self.journal(lease.generation(), &JournalEntry::Wiping { range: range.clone() }, true)?;
         self.environment.pass(CrashPoint::WipeJournaled)?;
@@ -26,6 +39,8 @@ impl Inner {
         self.row_cache.renew(range, lease.generation());
         self.heat.forget(range);
         self.database.sync_wal()?;
-        self.journal_done(lease.generation(), true)
+        let mut batch = WriteBatch::default();
+        self.close_journal(lease, &mut batch)?;
+        self.database.write(&batch, &self.database.sync, "finish a wipe")
     }
 }

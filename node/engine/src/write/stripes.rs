@@ -4,11 +4,15 @@
 //! between (mover, conditional writes, replicated apply) holds it exclusively. `begun` and `done` count writes: equal
 //! means that no write is under way, unchanged means that none has begun since.
 //!
-//! Several stripes are taken in ascending order, each once: no cycle, so no deadlock.
+//! A writer takes the *order* of its stripes from taking its version until its record is in the fastest tier: of two
+//! concurrent writes of a key the one with the higher version is the later one. Without that the older version could be
+//! written over the newer one after the mover has copied the newer one down (I2).
+//!
+//! Several stripes are taken in ascending order, each once, and every order after every stripe: no cycle, so no deadlock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::guard::Guard;
@@ -22,6 +26,7 @@ struct Stripe {
     lock: RwLock<()>,
     begun: AtomicU64,
     done: AtomicU64,
+    order: Mutex<()>,
 }
 
 /// All stripes.
@@ -97,6 +102,16 @@ impl Stripes {
         WriterGuard { held }
     }
 
+    /// Takes the order of a stripe that the caller has entered as a writer.
+    pub(crate) fn order_one(&self, index: StripeIndex) -> MutexGuard<'_, ()> {
+        self.at(index).order.lock()
+    }
+
+    /// Takes the order of several stripes that the caller has entered; `indexes` ascend without repeats.
+    pub(crate) fn order_many(&self, indexes: &[StripeIndex]) -> Vec<MutexGuard<'_, ()>> {
+        indexes.iter().map(|&index| self.order_one(index)).collect()
+    }
+
     /// Takes stripes exclusively, to look and to move copies: the counters stay.
     pub(crate) fn exclusive(&self, indexes: &mut Vec<StripeIndex>) -> ExclusiveGuard<'_> {
         self.take(indexes, false)
@@ -133,6 +148,16 @@ impl Stripes {
     pub(crate) fn drain_writers(&self) {
         for stripe in &self.0 {
             drop(stripe.lock.write());
+        }
+    }
+
+    /// Waits for every writer like [`drain_writers`](Self::drain_writers), and counts as a write to every stripe: what
+    /// was read before is neither cached nor copied up after.
+    pub(crate) fn disturb(&self) {
+        for stripe in &self.0 {
+            let _held = stripe.lock.write();
+            stripe.begun.fetch_add(1, Ordering::SeqCst);
+            stripe.done.fetch_add(1, Ordering::SeqCst);
         }
     }
 

@@ -42,6 +42,7 @@ impl Inner {
         if Guard::CacheRemove.on() {
             self.row_cache.remove(key);
         }
+        let _order = self.stripes.order_one(stripe);
         let version = self.versions.next(&self.database)?;
         if durability == Durability::Buffered {
             let queued = Queued { version, value: value.map(Bytes::copy_from_slice) };
@@ -104,6 +105,7 @@ impl Inner {
                 self.row_cache.remove(mutation.key());
             }
         }
+        let _order = self.stripes.order_many(&stripes);
         let version = self.versions.next(&self.database)?;
         if durability == Durability::Buffered {
             let changes = batch.mutations().iter().map(|m| {

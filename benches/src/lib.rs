@@ -1,1 +1,0 @@
-//! The benchmarks behind every figure in the documents
