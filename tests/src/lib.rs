@@ -1,1 +1,3 @@
 //! Tests that cross crates: processes, crashes, whole fleets
+
+pub mod crash;

@@ -10,7 +10,7 @@ use crate::engine::Inner;
 use crate::environment::CrashPoint;
 use crate::error::{EngineError, Result};
 use crate::format::keys;
-use crate::format::record::RecordKind;
+use crate::format::record::{self, RecordKind};
 use crate::guard::Guard;
 use crate::lease::RangeLease;
 use crate::range::KeyRange;
@@ -97,6 +97,7 @@ impl Inner {
         self.environment.pass(CrashPoint::MoveJournaled)?;
 
         let copies = self.plan_copies(from, to, &chunk.records)?;
+        self.level_between(lease, from, to, &chunk.records)?;
         let bytes = self.copy_down(lease, to, &copies)?;
         self.clear_between(lease, from, to, &chunk.records)?;
 
@@ -147,6 +148,27 @@ impl Inner {
             }
         }
         Ok(false)
+    }
+
+    /// Brings older copies in the tiers that a move skips to the version that moves: until they are cleared they lie
+    /// above it (I2), and a reader that has passed the tier above must not find nothing in between.
+    fn level_between(&self, lease: &RangeLease, from: usize, to: usize, records: &[Candidate]) -> Result<()> {
+        let mut buffer = Vec::new();
+        for tier in from + 1..to {
+            let mut batch = WriteBatch::default();
+            for candidate in records.iter().filter(|c| c.kind != RecordKind::CleanCopy) {
+                let present = self.header_in_tier(tier, &candidate.data_key)?;
+                if present.is_some_and(|(_, version)| version < candidate.version) {
+                    record::encode_into(candidate.kind, candidate.version, &candidate.payload, &mut buffer);
+                    batch.put_cf(self.database.tier(tier), &candidate.data_key, &buffer);
+                }
+            }
+            if !batch.is_empty() {
+                let _effect = lease.effect("levelling a tier in between")?;
+                self.database.write(&batch, &self.database.wal, "level a tier in between")?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes older copies from the tiers that a move skips: they would be faster than what now lies below (I2).
