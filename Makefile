@@ -72,5 +72,5 @@ coverage: ## Line coverage of node/engine; fails under 90 %
 leaks: ## A short run of the engine under a leak checker
 	@scripts/leaks
 
-bench: bootstrap ## The figures of the README (release profile; ARGS are passed on)
-	@$(CARGO) bench --package thermocline-benches $(if $(ARGS),-- $(ARGS))
+bench: bootstrap ## The figures of the README, in the release profile (ARGS="--rounds 3 all")
+	@$(CARGO) run --locked --release --package thermocline-benches -- $(or $(ARGS),all)
