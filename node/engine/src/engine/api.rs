@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Engine, Inner};
+use super::{AuditReport, Engine, Inner};
 use crate::classify::{ExplainInput, Policy, explain};
 use crate::error::Result;
 use crate::format::keys;
@@ -101,7 +101,6 @@ impl Engine {
     #[must_use]
     pub fn get_cached(&self, key: &[u8]) -> Option<Record> {
         let row = self.inner.row_cache.get(key)?;
-        self.inner.stats.cache_hit();
         self.inner.heat.record_cached_read(key, row.value.len());
         Some(Record { value: row.value, version: row.version })
     }
@@ -259,6 +258,15 @@ impl Engine {
     /// When sizes cannot be estimated.
     pub fn heat(&self, keys: usize, ranges: usize) -> Result<HeatReport> {
         self.inner.heat_report(keys, ranges)
+    }
+
+    /// Reads every copy of every key of a range at one moment and checks that no faster tier is older than a slower one
+    /// and that every clean copy has its source. Beside traffic and moves; it reads the whole range once.
+    ///
+    /// # Errors
+    /// When a tier cannot be read. What breaks an invariant is in the report.
+    pub fn audit(&self, range: &KeyRange) -> Result<AuditReport> {
+        self.inner.audit(range)
     }
 
     /// Everything that is counted.

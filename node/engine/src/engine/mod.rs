@@ -4,6 +4,7 @@
 //! holds the parts: each path (read, write, move, replica) is an `impl Inner` in the folder of that path.
 
 mod api;
+mod audit;
 mod background;
 mod checkpoint;
 mod open;
@@ -17,6 +18,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 pub use api::{CopyReport, Explanation, HeatReport, MoveRequest};
+pub use audit::AuditReport;
 pub use open::OpenError;
 
 use crate::classify::ValidPolicy;
