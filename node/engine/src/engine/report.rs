@@ -32,7 +32,7 @@ impl Inner {
             health: self.health(),
             tiers: self.tier_reports(),
             moves: self.move_totals(),
-            reads: load(&self.stats.reads),
+            reads: load(&self.stats.reads) + self.row_cache.hits(),
             writes: load(&self.stats.writes),
             deletes: load(&self.stats.deletes),
             scans: load(&self.stats.scans),

@@ -11,6 +11,7 @@ use crate::error::{Result, RocksContext};
 use crate::format::record::{self, RecordKind};
 use crate::guard::Guard;
 use crate::lease::RangeLease;
+use crate::tier::identity;
 
 /// Under so many bytes a batch is cheaper than a file of its own.
 const SMALL: u64 = 256 << 10;
@@ -85,6 +86,9 @@ impl Inner {
         self.environment.pass(CrashPoint::WalSynced)?;
         let _effect = lease.effect("ingesting into a slower tier")?;
         self.database.ingest(to, files)?;
+        // RocksDB links the file and syncs it, but then syncs the database's own folder instead of the tier's: where a
+        // synced file does not keep its new name, what it replaces above must not go before the name is durable.
+        identity::sync_folder(&self.tiers[to].layout.data())?;
         self.environment.pass(CrashPoint::Ingested)
     }
 

@@ -29,7 +29,6 @@ impl Inner {
         for (position, key) in user_keys.iter().copied().enumerate() {
             check_key(key)?;
             if let Some(Row { version, value }) = self.row_cache.get(key) {
-                self.stats.cache_hit();
                 self.heat.record_cached_read(key, value.len());
                 answers[position] = Some(Record { value, version });
                 continue;
@@ -113,13 +112,16 @@ impl Inner {
                 continue;
             };
             let decoded = record::decode(&bytes).map_err(|e| self.corrupt(tier, want.key, e.to_string()))?;
-            self.tiers[tier].stats.answered(timer, &self.environment);
             found.push(Some(Found {
                 tier,
                 kind: decoded.kind,
                 version: decoded.version,
                 value: Bytes::copy_from_slice(decoded.payload),
             }));
+        }
+        let answers = found.iter().flatten().count() as u64;
+        if answers > 0 {
+            self.tiers[tier].stats.answered(answers, timer, &self.environment);
         }
         Ok(found)
     }

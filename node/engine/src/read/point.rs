@@ -34,7 +34,6 @@ impl Inner {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Record>> {
         check_key(key)?;
         if let Some(Row { version, value }) = self.row_cache.get(key) {
-            self.stats.cache_hit();
             self.heat.record_cached_read(key, value.len());
             self.prefetch.read_cached(key, || self.environment.clock.monotonic());
             return Ok(Some(Record { value, version }));
@@ -94,7 +93,7 @@ impl Inner {
             record::decode(&bytes).map_err(|error| self.corrupt(tier, key, error.to_string()))?;
         let found = Found { tier, kind, version, value: Bytes::copy_from_slice(payload) };
         if let Some(timer) = timer {
-            self.tiers[tier].stats.answered(timer, &self.environment);
+            self.tiers[tier].stats.answered(1, timer, &self.environment);
         }
         Ok(Some(found))
     }

@@ -7,12 +7,14 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::guard::Guard;
 use crate::range::KeyRange;
@@ -21,10 +23,13 @@ use crate::write::stripes::{Counters, StripeIndex, Stripes};
 /// What an entry costs beside its key and value: measured at 21 bytes, half again for ghosts, and two allocations.
 const OVERHEAD: u64 = 64;
 
+/// Keys of up to so many bytes are stored in place: one memory access less on a hit.
+type StoredKey = SmallVec<[u8; 24]>;
+
 #[derive(PartialEq, Eq, Clone)]
 struct CacheKey {
     generation: u64,
-    key: Box<[u8]>,
+    key: StoredKey,
 }
 
 struct CacheKeyRef<'a> {
@@ -47,7 +52,7 @@ impl Hash for CacheKeyRef<'_> {
 
 impl Equivalent<CacheKey> for CacheKeyRef<'_> {
     fn equivalent(&self, other: &CacheKey) -> bool {
-        self.generation == other.generation && *self.key == *other.key
+        self.generation == other.generation && self.key == other.key.as_slice()
     }
 }
 
@@ -79,8 +84,30 @@ impl Weighter<CacheKey, Row> for ByBytes {
 /// Ranges with a generation of their own; a key in none has generation 0. Bounded by the ranges a store holds.
 type Generations = Vec<(KeyRange, u64)>;
 
+/// Remembers which keys missed lately, roughly: a full cache takes a row at its second miss only, so that a load without
+/// favourites does not pay for filling it.
+struct Doorkeeper(Box<[AtomicU16]>);
+
+impl Doorkeeper {
+    fn new(items: usize) -> Self {
+        let slots = items.next_power_of_two().clamp(1 << 10, 1 << 20);
+        Self((0..slots).map(|_| AtomicU16::new(0)).collect())
+    }
+
+    /// Whether the key was here before; now it was.
+    fn seen(&self, key: &[u8]) -> bool {
+        let hash = xxh3_64(key);
+        let slot = &self.0[hash as usize & (self.0.len() - 1)];
+        let mark = (hash >> 48) as u16 | 1;
+        slot.swap(mark, Ordering::Relaxed) == mark
+    }
+}
+
 /// The cache.
 pub(crate) struct RowCache {
+    doorkeeper: Doorkeeper,
+    /// How many ranges have a generation of their own: mostly none, then nobody looks.
+    renewed: AtomicUsize,
     cache: Cache<CacheKey, Row, ByBytes>,
     generations: ArcSwap<Generations>,
     hits: AtomicU64,
@@ -91,6 +118,8 @@ impl RowCache {
     pub(crate) fn new(bytes: u64) -> Self {
         let items = usize::try_from(bytes / 512).unwrap_or(usize::MAX).max(16);
         Self {
+            doorkeeper: Doorkeeper::new(items),
+            renewed: AtomicUsize::new(0),
             cache: Cache::with_weighter(items, bytes, ByBytes),
             generations: ArcSwap::from_pointee(Vec::new()),
             hits: AtomicU64::new(0),
@@ -99,10 +128,10 @@ impl RowCache {
     }
 
     fn generation(&self, key: &[u8]) -> u64 {
-        let generations = self.generations.load();
-        if generations.is_empty() {
+        if self.renewed.load(Ordering::Acquire) == 0 {
             return 0;
         }
+        let generations = self.generations.load();
         generations.iter().rev().find(|(range, _)| range.contains(key)).map_or(0, |(_, generation)| *generation)
     }
 
@@ -135,13 +164,14 @@ impl RowCache {
     pub(crate) fn insert(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], row: Row) {
         let BeforeRead { stripe, counters: before, generation } = before;
         let insert = || {
-            let key = key.into();
+            let key = StoredKey::from_slice(key);
             self.cache.insert(CacheKey { generation, key }, row.clone());
         };
         if !Guard::CacheInsertCheck.on() {
             return insert();
         }
-        if !before.quiet() {
+        let full = self.cache.weight() > self.cache.capacity() / 10 * 9;
+        if !before.quiet() || (full && !self.doorkeeper.seen(key)) {
             return;
         }
         if let Some(_exclusive) = stripes.try_exclusive(stripe)
@@ -163,6 +193,7 @@ impl RowCache {
             next.push((range.clone(), generation));
             Arc::new(next)
         });
+        self.renewed.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn hits(&self) -> u64 {

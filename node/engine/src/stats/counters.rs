@@ -1,5 +1,6 @@
 //! Counters of the read, write and move paths.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,9 +12,32 @@ use crate::environment::Environment;
 use crate::mover::MoveReason;
 use crate::write::batch::Batch;
 
-/// A moment to measure from.
+/// One in so many operations of a thread is timed: asking the clock twice costs as much as a cached read.
+const TIMED: u32 = 8;
+
+/// A moment to measure from; empty for an operation that is not timed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Timer(Duration);
+pub(crate) struct Timer(Option<Duration>);
+
+impl Timer {
+    fn start(environment: &Environment) -> Self {
+        thread_local! {
+            static OPERATIONS: Cell<u32> = const { Cell::new(0) };
+        }
+        let timed = OPERATIONS.with(|operations| {
+            let number = operations.get();
+            operations.set(number.wrapping_add(1));
+            number % TIMED == 0
+        });
+        Self(timed.then(|| environment.clock.monotonic()))
+    }
+
+    fn record(self, histogram: &LatencyHistogram, environment: &Environment) {
+        if let Some(started) = self.0 {
+            histogram.record(environment.clock.monotonic().saturating_sub(started));
+        }
+    }
+}
 
 /// What moves are counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +58,7 @@ pub(crate) struct MoveCount {
 /// Counters of the whole store.
 #[derive(Default)]
 pub(crate) struct Stats {
+    /// Reads that the row cache did not answer; its hits it counts itself.
     pub(crate) reads: AtomicU64,
     pub(crate) writes: AtomicU64,
     pub(crate) deletes: AtomicU64,
@@ -54,37 +79,32 @@ pub(crate) struct TierStats {
 impl Stats {
     pub(crate) fn read_timer(&self, environment: &Environment) -> Timer {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        Timer(environment.clock.monotonic())
+        Timer::start(environment)
     }
 
     pub(crate) fn read(&self, timer: Timer, environment: &Environment) {
-        self.read_latency.record(since(timer, environment));
-    }
-
-    /// A read that the row cache answered: counted, not timed, since asking the clock would cost as much as the read.
-    pub(crate) fn cache_hit(&self) {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        timer.record(&self.read_latency, environment);
     }
 
     pub(crate) fn tier_timer(&self, environment: &Environment) -> Timer {
-        Timer(environment.clock.monotonic())
+        Timer::start(environment)
     }
 
     pub(crate) fn write_timer(&self, environment: &Environment) -> Timer {
-        Timer(environment.clock.monotonic())
+        Timer::start(environment)
     }
 
     pub(crate) fn wrote(&self, timer: Timer, delete: bool, environment: &Environment) {
         let counter = if delete { &self.deletes } else { &self.writes };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.write_latency.record(since(timer, environment));
+        timer.record(&self.write_latency, environment);
     }
 
     pub(crate) fn wrote_batch(&self, timer: Timer, batch: &Batch, environment: &Environment) {
         let puts = batch.mutations().iter().filter(|m| m.value().is_some()).count() as u64;
         self.writes.fetch_add(puts, Ordering::Relaxed);
         self.deletes.fetch_add(batch.len() as u64 - puts, Ordering::Relaxed);
-        self.write_latency.record(since(timer, environment));
+        timer.record(&self.write_latency, environment);
     }
 
     pub(crate) fn scanned(&self) {
@@ -113,16 +133,12 @@ impl Stats {
 }
 
 impl TierStats {
-    pub(crate) fn answered(&self, timer: Timer, environment: &Environment) {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.latency.record(since(timer, environment));
+    pub(crate) fn answered(&self, reads: u64, timer: Timer, environment: &Environment) {
+        self.reads.fetch_add(reads, Ordering::Relaxed);
+        timer.record(&self.latency, environment);
     }
 
     pub(crate) fn latency(&self) -> LatencySummary {
         self.latency.summary()
     }
-}
-
-fn since(timer: Timer, environment: &Environment) -> Duration {
-    environment.clock.monotonic().saturating_sub(timer.0)
 }

@@ -1,0 +1,115 @@
+//! What the engine's integration tests share: stores of any number of tiers, seeds, pause points.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, dead_code)]
+
+pub mod clock;
+pub mod pause;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use thermocline_engine::*;
+
+/// The names of the tiers of a store with so many of them, fastest first.
+pub fn names(tiers: usize) -> &'static [&'static str] {
+    match tiers {
+        1 => &["hot"],
+        2 => &["hot", "cold"],
+        3 => &["hot", "warm", "cold"],
+        _ => &["hot", "warm", "cool", "cold"],
+    }
+}
+
+/// Options without background moves: a test moves when it wants to.
+pub fn options(folder: &Path, tiers: usize) -> EngineOptions {
+    let tier = |name: &&str| {
+        let (rank, medium) = match *name {
+            "hot" => (0, Medium::Nvme),
+            "warm" => (10, Medium::Ssd),
+            "cool" => (15, Medium::Ssd),
+            _ => (20, Medium::Hdd),
+        };
+        let mut spec = TierSpec::new(*name, rank, medium, folder.join(name), 1 << 30);
+        // The machine that runs the tests may be short of space; what is tested here is not that.
+        spec.settings.reserve_bytes = 1 << 20;
+        spec
+    };
+    let mut options = EngineOptions::new(names(tiers).iter().map(tier).collect(), 64 << 20);
+    options.root = Some(folder.join("root"));
+    options.background_moves = false;
+    options
+}
+
+pub fn open(folder: &Path, tiers: usize) -> Engine {
+    Engine::open(options(folder, tiers), Environment::system(7)).unwrap()
+}
+
+pub fn open_with(folder: &Path, tiers: usize, environment: Environment) -> Engine {
+    Engine::open(options(folder, tiers), environment).unwrap()
+}
+
+/// An environment with a crash hook.
+pub fn hooked(hook: impl Fn(CrashPoint) -> std::result::Result<(), String> + Send + Sync + 'static) -> Environment {
+    Environment { crash_hook: Some(Arc::new(hook)), ..Environment::system(7) }
+}
+
+/// The seed of a test: `ENGINE_SEED` replays one.
+pub fn seed(test: &str) -> (u64, ChaCha8Rng) {
+    let seed = match std::env::var("ENGINE_SEED") {
+        Ok(text) => text.parse().expect("ENGINE_SEED is a whole number"),
+        Err(_) => u64::from(std::process::id()) ^ SystemClock::default().wall().as_nanos() as u64,
+    };
+    println!("{test}: replay with ENGINE_SEED={seed}");
+    (seed, ChaCha8Rng::seed_from_u64(seed))
+}
+
+pub fn try_move(engine: &Engine, range: &KeyRange, to: &str) -> Result<Moved> {
+    engine.move_range(&MoveRequest {
+        range: range.clone(),
+        to: to.to_owned(),
+        bytes_per_second: None,
+        cancel: &Cancel::default(),
+        progress: &|_| {},
+    })
+}
+
+pub fn move_to(engine: &Engine, range: &KeyRange, to: &str) -> Moved {
+    try_move(engine, range, to).unwrap()
+}
+
+pub fn move_all(engine: &Engine, to: &str) -> Moved {
+    move_to(engine, &KeyRange::all(), to)
+}
+
+pub fn put(engine: &Engine, key: &[u8], value: &[u8]) -> u64 {
+    engine.put(key, value, Durability::Wal).unwrap()
+}
+
+pub fn value(engine: &Engine, key: &[u8]) -> Option<Vec<u8>> {
+    engine.get(key).unwrap().map(|record| record.value.to_vec())
+}
+
+/// Where a key's copies are, fastest first.
+pub fn placed(engine: &Engine, key: &[u8]) -> Vec<(String, RecordKind)> {
+    engine.explain(key).unwrap().copies.into_iter().map(|copy| (copy.tier, copy.kind)).collect()
+}
+
+/// Fails where an invariant between the tiers is broken.
+pub fn audit(engine: &Engine) -> AuditReport {
+    let report = engine.audit(&KeyRange::all()).unwrap();
+    assert_eq!(report.violations, Vec::<String>::new());
+    report
+}
+
+/// Waits for something that happens by itself; generous, since machines may be busy.
+pub fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..6000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("still not after a minute: {what}");
+}
