@@ -75,7 +75,7 @@ pub enum Destination<'a> {
 pub struct Options {
     /// What survives of that which was not synced.
     pub survival: Survival,
-    /// Whether a sync of a new file makes its entry durable too, as on ext4. Off, the entry needs a sync of its folder.
+    /// Whether a sync of a new file, or of one with a new link, makes its entry durable too, as on ext4. Off, the entry needs a sync of its folder.
     pub lenient_create: bool,
 }
 

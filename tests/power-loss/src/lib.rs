@@ -9,7 +9,7 @@
 //! - A file's content: what it was when the last `fsync` or `fdatasync` that *returned* began. `sync_file_range`, `sync`,
 //!   `syncfs`, `O_SYNC` and `O_DSYNC` promise nothing here.
 //! - A directory entry (create, link, rename, unlink, mkdir, rmdir): once its own folder was synced. ext4 also makes a new
-//!   file's entry durable when the file is synced; [`Options::lenient_create`] grants that, the default does not, since
+//!   file's or link's entry durable when the file is synced; [`Options::lenient_create`] grants that, the default does not, since
 //!   neither POSIX nor other file systems do. A folder's entry in a root's parent is outside the roots and always durable.
 //! - A rename between folders never loses the file: the new name is durable with its folder, the old one goes once both
 //!   folders were synced. Journaling file systems promise more (both at once), none promises less.

@@ -39,6 +39,7 @@ pub(crate) struct NameChange {
     pub(crate) folder: NodeId,
     pub(crate) name: OsString,
     pub(crate) to: Option<NodeId>,
+    /// A new file or link, whose name a lenient image keeps once the file itself is synced.
     creates: bool,
 }
 
@@ -96,7 +97,7 @@ impl State {
             }
             Record::Link { folder, entry } => {
                 let node = self.seen(entry.inode, entry.kind);
-                self.change_name(position, folder, entry.name, Some(node), false);
+                self.change_name(position, folder, entry.name, Some(node), true);
             }
             Record::Unlink { folder, entry } => {
                 self.removed(entry.inode, entry.kind);

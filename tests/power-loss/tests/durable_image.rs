@@ -58,6 +58,16 @@ fn a_lenient_image_keeps_a_created_file_that_was_synced_itself() {
 }
 
 #[test]
+fn a_lenient_image_keeps_a_link_whose_file_was_synced_after_it() {
+    let disk = Disk::with(&[("a", pattern(1, 10)), ("b", pattern(2, 10))]);
+    disk.run(&["link a c", "sync a", "sync b", "link b d"]);
+    let options = Options { lenient_create: true, ..Options::default() };
+    disk.power.lose_power(options).unwrap();
+    let (a, b) = (Some(pattern(1, 10)), Some(pattern(2, 10)));
+    assert_eq!(tree(&disk.root), expected(&[("a", a.clone()), ("b", b), ("c", a)]));
+}
+
+#[test]
 fn a_create_with_folder_sync_is_kept_with_only_its_synced_content() {
     let left = Disk::empty().after(&[
         "create b",
