@@ -4,6 +4,8 @@
 //! visible before [`BulkLoad::finish`], everything is after, durable. *Unlogged*: any order, visible at once, without
 //! the write-ahead log: lost with the process until `finish` has flushed.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rocksdb::{SstFileWriter, WriteBatch};
 
@@ -13,9 +15,11 @@ use crate::engine::{Engine, Inner};
 use crate::error::{EngineError, Result, RocksContext, printable_key};
 use crate::format::keys;
 use crate::format::record::{self, RecordKind};
-use crate::lease::Holder;
+use crate::lease::{Holder, RangeLease};
 use crate::range::KeyRange;
 
+/// How long a load waits for another range operation.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A file is closed after so many bytes.
 const FILE_BYTES: u64 = 64 << 20;
 /// Unlogged records are written in groups of so many bytes.
@@ -43,6 +47,8 @@ pub struct BulkLoad {
     first: Option<Bytes>,
     version: u64,
     records: u64,
+    /// Unlogged: keeps the mover away. A record without a log must not become durable below an older one that has one.
+    _no_moves: Option<RangeLease>,
 }
 
 impl BulkLoad {
@@ -50,6 +56,13 @@ impl BulkLoad {
         let inner = engine.inner();
         inner.admit_write()?;
         let version = inner.versions.next(&inner.database)?;
+        let no_moves = match mode {
+            BulkMode::Sorted => None,
+            BulkMode::Unlogged => {
+                let all = KeyRange::all();
+                Some(inner.leases.acquire(&inner.database, &all, Holder::RangeOperation, PATIENCE)?)
+            }
+        };
         Ok(Self {
             engine,
             mode,
@@ -60,6 +73,7 @@ impl BulkLoad {
             first: None,
             version,
             records: 0,
+            _no_moves: no_moves,
         })
     }
 
@@ -159,8 +173,7 @@ impl Inner {
     /// Ingests loaded files. Writers of the range are refused meanwhile. The records got their version when the load
     /// began: if anything in the range was written since, the load is refused, or versions would go backwards.
     fn ingest_loaded(&self, range: &KeyRange, version: u64, files: Vec<std::path::PathBuf>) -> Result<()> {
-        let patience = std::time::Duration::from_secs(30);
-        let lease = self.leases.acquire(&self.database, range, Holder::RangeOperation, patience)?;
+        let lease = self.leases.acquire(&self.database, range, Holder::RangeOperation, PATIENCE)?;
         let _fence = self.fences.raise(&self.stripes, lease.generation(), range, "bulk loaded");
         let snapshot = self.snapshot()?;
         let mut merge = snapshot.merge(range, false, false);
