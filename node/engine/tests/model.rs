@@ -35,6 +35,8 @@ struct Run {
     tiers: usize,
     done: VecDeque<String>,
     values: u8,
+    /// The store moves by itself: nobody can say where a key is.
+    restless: bool,
 }
 
 impl Drop for Run {
@@ -63,7 +65,7 @@ impl Run {
         match number % 10 {
             0 => vec![0xff, number as u8],
             1 => vec![number as u8],
-            2 => format!("a/{number:03}/{}", "x".repeat(300)).into_bytes(),
+            2 => format!("a/{number:03}/{}", "x".repeat(30)).into_bytes(),
             _ => format!("k/{number:03}").into_bytes(),
         }
     }
@@ -104,7 +106,10 @@ impl Run {
         if range.end().is_some_and(|end| end <= range.start()) {
             return Records::new();
         }
-        self.records.range((Bound::Included(range.start().to_vec()), end)).map(|(k, v)| (k.clone(), v.clone())).collect()
+        self.records
+            .range((Bound::Included(range.start().to_vec()), end))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
     }
 
     /// A version that the engine gave: above all before.
@@ -201,7 +206,8 @@ impl Run {
     fn check_record(&self, key: &[u8], record: Option<Record>) {
         let found = record.map(|r| (r.value.to_vec(), r.version));
         let (found, expected) = (found.as_ref(), self.records.get(key));
-        let told = |r: Option<&(Vec<u8>, u64)>| r.map(|(value, version)| (value.len(), value.first().copied(), *version));
+        let told =
+            |r: Option<&(Vec<u8>, u64)>| r.map(|(value, version)| (value.len(), value.first().copied(), *version));
         assert!(found == expected, "{}: {:?} is not {:?}", printable_key(key), told(found), told(expected));
     }
 }
@@ -318,7 +324,7 @@ fn step<'a>(run: &mut Run, engine: &'a Engine, snapshots: &mut Vec<(Snapshot<'a>
             let (range, to) = (run.range(), run.tier());
             run.note(format!("move {range:?} to {to}"));
             support::move_to(engine, &range, to);
-            if to == names(run.tiers)[run.tiers - 1] {
+            if to == names(run.tiers)[run.tiers - 1] && !run.restless {
                 assert_all_in_last(run, engine, &range);
             }
         }
@@ -507,7 +513,8 @@ fn install(run: &mut Run, engine: &Engine) {
     };
     run.note(format!("install {range:?}"));
     let lease = engine.lease_range(&range).unwrap();
-    let record = (Bytes::from_static(b"installed"), Some(Bytes::copy_from_slice(&folder.display().to_string().into_bytes())));
+    let record =
+        (Bytes::from_static(b"installed"), Some(Bytes::copy_from_slice(&folder.display().to_string().into_bytes())));
     engine.install(&lease, &folder, std::slice::from_ref(&record)).unwrap();
     run.caller.insert(record.0.to_vec(), record.1.unwrap().to_vec());
     run.records.retain(|key, _| !range.contains(key));
@@ -529,6 +536,7 @@ fn every_operation_leaves_what_a_map_in_memory_has(tiers: usize) {
         tiers,
         done: VecDeque::new(),
         values: 0,
+        restless: false,
     };
     let store = folder.path().join("store");
     for session in 0..SESSIONS {
@@ -538,7 +546,8 @@ fn every_operation_leaves_what_a_map_in_memory_has(tiers: usize) {
             options.policy = quick_policy(tiers);
         }
         // Every other session moves by itself, and caches next to nothing.
-        options.background_moves = session % 2 == 1;
+        run.restless = session % 2 == 1;
+        options.background_moves = run.restless;
         if session % 3 == 2 {
             options.row_cache_bytes = Some(16 << 10);
         }
