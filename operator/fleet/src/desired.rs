@@ -1,0 +1,285 @@
+//! What the nodes should run, from the objects. Pure.
+//!
+//! Until there are shards a fleet has one cluster with one pool: every pool owns the whole key space. [`refusals`] says so
+//! before an object is accepted.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use thermocline_crds::v1alpha1::{
+    MigrationPolicy, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedTier,
+};
+use thermocline_crds::{Kind, Object, Validated};
+use thermocline_node_config::PolicyConfig;
+use thermocline_proto::v1;
+
+use crate::home::NodeRun;
+use crate::render::{self, NodeSource};
+use crate::revision::{self, Memory};
+
+/// Where the nodes of a home are.
+#[derive(Debug, Clone, Copy)]
+pub struct Placement<'a> {
+    /// The address of the first node; the others follow.
+    pub first_address: Ipv4Addr,
+    /// The folder that holds a folder for each node.
+    pub nodes_folder: &'a Path,
+}
+
+/// What one node should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredNode {
+    /// What it is run with.
+    pub run: NodeRun,
+    /// The pool it belongs to.
+    pub pool: String,
+    /// The policy it should follow.
+    pub policy: v1::Policy,
+    /// The settings of its tiers.
+    pub tiers: v1::SetTiersRequest,
+}
+
+/// What the fleet should be.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Desired {
+    /// Whether nothing is to be changed.
+    pub paused: bool,
+    /// The nodes by name.
+    pub nodes: BTreeMap<String, DesiredNode>,
+    /// Per pool, the policy in force; none where the defaults are.
+    pub policy_of_pool: BTreeMap<String, String>,
+    /// Per policy that governs less than it is for: the policies that win over it.
+    pub conflicts: BTreeMap<String, Vec<String>>,
+    /// Objects that cannot be followed: kind, name, why.
+    pub invalid: Vec<(Kind, String, String)>,
+}
+
+/// What the objects ask for. Counts new generations in `memory`.
+#[must_use]
+pub fn desired(objects: &[Object], placement: Placement<'_>, memory: &mut Memory) -> Desired {
+    let parts = Parts::of(objects);
+    let mut desired = Desired { invalid: parts.invalid.clone(), ..Desired::default() };
+    desired.paused = parts.clusters.values().any(|cluster| cluster.pause);
+    for pool in parts.pools.values() {
+        let Some(cluster) = parts.clusters.get(pool.cluster.as_str()) else {
+            continue;
+        };
+        match parts.tiers_of(pool) {
+            Ok(tiers) => add_pool(&mut desired, &parts, cluster, pool, &tiers, placement, memory),
+            Err(missing) => desired.invalid.push((Kind::StoragePool, pool.name.to_string(), missing)),
+        }
+    }
+    desired
+}
+
+fn add_pool(
+    desired: &mut Desired,
+    parts: &Parts<'_>,
+    cluster: &ValidatedCluster,
+    pool: &ValidatedPool,
+    tiers: &[ValidatedTier],
+    placement: Placement<'_>,
+    memory: &mut Memory,
+) {
+    let pool_name = pool.name.as_str();
+    let candidates = parts.policies_for(pool);
+    let chosen = candidates.first();
+    if let Some((name, _)) = chosen {
+        desired.policy_of_pool.insert(pool_name.to_owned(), (*name).to_owned());
+        for (loser, _) in candidates.iter().skip(1) {
+            desired.conflicts.entry((*loser).to_owned()).or_default().push((*name).to_owned());
+        }
+    }
+    let mut policy = render::policy_config(chosen.map(|(_, policy)| *policy), tiers);
+    policy.generation = revision::generation(&mut memory.policies, pool_name, format!("{policy:?}"));
+    let settings = tiers.iter().map(setting).collect::<Vec<_>>();
+    let tiers_generation = revision::generation(&mut memory.tiers, pool_name, format!("{settings:?}"));
+    for (index, range) in pool.ranges().iter().enumerate() {
+        let name = node_name(pool_name, index);
+        let folder = placement.nodes_folder.join(&name);
+        let offset = u32::try_from(index).unwrap_or(u32::MAX);
+        let config = render::node_config(&NodeSource {
+            cluster,
+            pool,
+            tiers,
+            policy: &policy,
+            name: &name,
+            range,
+            address: Ipv4Addr::from(u32::from(placement.first_address).saturating_add(offset)),
+            folder: &folder,
+        });
+        let fingerprint = fingerprint(&format!("{:?}", render::fixed_part(&config)));
+        let node = DesiredNode {
+            run: NodeRun { name: name.clone(), config, fingerprint },
+            pool: pool_name.to_owned(),
+            policy: policy_message(&policy, chosen.map(|(_, policy)| *policy)),
+            tiers: v1::SetTiersRequest { generation: tiers_generation, tiers: settings.clone() },
+        };
+        desired.nodes.insert(name, node);
+    }
+}
+
+/// The name of a pool's node.
+#[must_use]
+pub fn node_name(pool: &str, index: usize) -> String {
+    format!("{pool}-{index}")
+}
+
+/// FNV-1a: stable over releases, and no secret depends on it.
+fn fingerprint(text: &str) -> String {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+fn setting(tier: &ValidatedTier) -> v1::TierSetting {
+    v1::TierSetting {
+        name: tier.name.to_string(),
+        size_bytes: tier.size.bytes(),
+        high_watermark: f64::from(tier.high_percent) / 100.0,
+        low_watermark: f64::from(tier.low_percent) / 100.0,
+        throttle_bytes_per_second: tier.throttle.map_or(0, |throttle| throttle.bytes()),
+    }
+}
+
+/// The default of `minResidency`, which a message cannot leave out.
+const DEFAULT_MIN_RESIDENCY_MS: u64 = 10 * 60 * 1000;
+
+fn policy_message(config: &PolicyConfig, policy: Option<&ValidatedPolicy>) -> v1::Policy {
+    let milliseconds = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let temperatures = config.temperatures.iter().filter_map(|stated| {
+        let (_, parsed) = policy?.temperatures.iter().find(|(tier, _)| tier.as_str() == stated.tier)?;
+        Some(v1::Temperature {
+            tier: stated.tier.clone(),
+            reads: parsed.reads,
+            per_ms: milliseconds(parsed.per.as_duration()),
+            read_within_ms: milliseconds(parsed.read_within.as_duration()),
+        })
+    });
+    v1::Policy {
+        generation: config.generation,
+        tiering_paused: config.paused,
+        temperatures: temperatures.collect(),
+        evaluation_interval_ms: policy.map_or(0, |policy| milliseconds(policy.evaluation_interval.as_duration())),
+        promote_over_demote: policy.map_or(0.0, |policy| policy.hysteresis),
+        min_residency_ms: policy
+            .map_or(DEFAULT_MIN_RESIDENCY_MS, |policy| milliseconds(policy.min_residency.as_duration())),
+        bytes_per_second: policy.and_then(|policy| policy.bytes_per_second).map_or(0, |rate| rate.bytes()),
+    }
+}
+
+/// The objects, parsed and by name.
+struct Parts<'a> {
+    clusters: BTreeMap<&'a str, ValidatedCluster>,
+    tiers: BTreeMap<&'a str, ValidatedTier>,
+    pools: BTreeMap<&'a str, ValidatedPool>,
+    policies: Vec<(&'a MigrationPolicy, ValidatedPolicy)>,
+    invalid: Vec<(Kind, String, String)>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(objects: &'a [Object]) -> Self {
+        let mut parts = Self {
+            clusters: BTreeMap::new(),
+            tiers: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            policies: Vec::new(),
+            invalid: Vec::new(),
+        };
+        for object in objects {
+            match (object.validated(), object) {
+                (Ok(Validated::StorageCluster(cluster)), _) => {
+                    parts.clusters.insert(object.name(), cluster);
+                }
+                (Ok(Validated::StorageTier(tier)), _) => {
+                    parts.tiers.insert(object.name(), *tier);
+                }
+                (Ok(Validated::StoragePool(pool)), _) => {
+                    parts.pools.insert(object.name(), pool);
+                }
+                (Ok(Validated::MigrationPolicy(policy)), Object::MigrationPolicy(raw)) => {
+                    parts.policies.push((raw, policy));
+                }
+                (Ok(_), _) => {}
+                (Err(error), _) => {
+                    parts.invalid.push((object.kind(), object.name().to_owned(), error.to_string()));
+                }
+            }
+        }
+        parts
+    }
+
+    /// The tiers of a pool, fastest first, each with the size that holds in it.
+    fn tiers_of(&self, pool: &ValidatedPool) -> Result<Vec<ValidatedTier>, String> {
+        let mut tiers = Vec::with_capacity(pool.tiers.len());
+        for (name, size) in &pool.tiers {
+            let tier = self.tiers.get(name.as_str()).filter(|tier| tier.cluster == pool.cluster);
+            let mut tier = tier.cloned().ok_or_else(|| format!("there is no StorageTier {name}; apply it"))?;
+            tier.size = size.unwrap_or(tier.size);
+            tiers.push(tier);
+        }
+        tiers.sort_by_key(|tier| tier.rank);
+        Ok(tiers)
+    }
+
+    /// The policies for a pool, the one that governs it first: what names it beats what is for all, then the oldest wins.
+    fn policies_for(&self, pool: &ValidatedPool) -> Vec<(&'a str, &ValidatedPolicy)> {
+        let mut found: Vec<_> = self
+            .policies
+            .iter()
+            .filter(|(_, policy)| {
+                policy.cluster == pool.cluster && (policy.pools.is_empty() || policy.pools.contains(&pool.name))
+            })
+            .collect();
+        found.sort_by_key(|(raw, policy)| {
+            let born = raw.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            (policy.pools.is_empty(), born, raw.metadata.name.clone())
+        });
+        found.into_iter().map(|(raw, policy)| (raw.metadata.name.as_deref().unwrap_or_default(), policy)).collect()
+    }
+}
+
+/// Why a fleet without shards cannot take these objects, beyond what the schemas say.
+#[must_use]
+pub fn refusals(objects: &[Object]) -> Vec<String> {
+    let named = |kind: Kind| objects.iter().filter(|object| object.kind() == kind).map(Object::name).collect::<Vec<_>>();
+    let (clusters, pools) = (named(Kind::StorageCluster), named(Kind::StoragePool));
+    let mut refused = Vec::new();
+    if clusters.len() > 1 {
+        refused.push(format!(
+            "a fleet holds one StorageCluster, these are {}: give the other a fleet of its own (--home DIR)",
+            clusters.join(", ")
+        ));
+    }
+    if pools.len() > 1 {
+        refused.push(format!(
+            "a cluster has one StoragePool until ranges can move, for each owns every key; these are {}",
+            pools.join(", ")
+        ));
+    }
+    refused
+}
+
+/// Fields that are legal and have no effect outside Kubernetes, to be told to whoever applies them.
+#[must_use]
+pub fn ignored(object: &Object) -> Vec<String> {
+    let metadata = object.metadata();
+    let mut fields = Vec::new();
+    if metadata.namespace.is_some() {
+        fields.push("metadata.namespace");
+    }
+    if metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty()) {
+        fields.push("metadata.finalizers");
+    }
+    if metadata.owner_references.as_ref().is_some_and(|all| !all.is_empty()) {
+        fields.push("metadata.ownerReferences");
+    }
+    let told = |field: &&str| format!("{}/{}: {field} is ignored outside Kubernetes", object.kind(), object.name());
+    fields.iter().map(told).collect()
+}
+
+#[cfg(test)]
+#[path = "desired_test.rs"]
+mod tests;

@@ -1,0 +1,456 @@
+//! The local home: runs nodes as processes and takes up those that an earlier supervisor left.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use thermocline_crds::{Kind, Object};
+
+use super::endpoints::{self, EndpointsError};
+use super::events::{EventLog, EventLogError};
+use super::layout::{HomeSettings, Layout, LayoutError, open_log, write_in_one_step};
+use super::object_store::{ObjectStore, StoreError};
+use super::process::{self, Started};
+use crate::desired::Placement;
+use crate::event::Event;
+use crate::home::{Change, Ended, Home, NodeRun, Observed, Presence};
+use crate::revision::Memory;
+
+/// A node that has not drained by then is ended; more than the node's own grace period.
+const DRAIN: Duration = Duration::from_secs(25);
+/// A run that was longer than this counts as a good one: the pauses between restarts begin anew.
+const GOOD_RUN: Duration = Duration::from_secs(60);
+/// Of a node's log, what is read to say why it ended.
+const LOG_TAIL: u64 = 4096;
+
+/// What the local home fails with.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalHomeError {
+    /// The objects.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state folder.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The events.
+    #[error(transparent)]
+    Events(#[from] EventLogError),
+    /// The routing file.
+    #[error(transparent)]
+    Endpoints(#[from] EndpointsError),
+    /// A file of a node.
+    #[error("cannot {attempt} {}", path.display())]
+    Io {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The program of the nodes does not start.
+    #[error(
+        "cannot start {}; build it with `cargo build -p thermocline-node`, put it beside thermoctl or name it with THERMOCLINE_NODE_BINARY",
+        program.display()
+    )]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A node that runs already is not run twice.
+    #[error("the node {node} runs already")]
+    Runs {
+        /// The node.
+        node: String,
+    },
+    /// A node's configuration cannot be written.
+    #[error("cannot write the configuration of {node}")]
+    Config {
+        /// The node.
+        node: String,
+        /// Why.
+        #[source]
+        source: serde_yaml::Error,
+    },
+}
+
+/// The process of a node, as it is kept for who takes over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeProcess {
+    /// The process.
+    pub process: Started,
+    /// What it was started with, see [`NodeRun::fingerprint`].
+    pub fingerprint: String,
+    /// Times it was started again after it ended by itself.
+    #[serde(default)]
+    pub restarts: u32,
+}
+
+impl NodeProcess {
+    /// The nodes of a state folder whose processes run.
+    #[must_use]
+    pub fn alive(layout: &Layout) -> BTreeMap<String, Self> {
+        let entries = std::fs::read_dir(layout.runs()).into_iter().flatten().flatten();
+        let records = entries.filter_map(|entry| {
+            let path = entry.path();
+            let name = path.file_stem()?.to_str()?.to_owned();
+            let record: Self = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+            (!name.starts_with('.') && process::is_alive(&record.process)).then_some((name, record))
+        });
+        records.collect()
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    Running { since: Instant },
+    Stopping { since: Instant, killed: bool },
+    Absent,
+}
+
+#[derive(Debug)]
+struct Node {
+    record: NodeProcess,
+    /// Of a process that this supervisor started: it must be waited for.
+    child: Option<Child>,
+    state: State,
+    in_a_row: u32,
+    ended: Option<(Instant, bool, String)>,
+}
+
+/// The local home.
+#[derive(Debug)]
+pub struct LocalHome {
+    layout: Layout,
+    settings: HomeSettings,
+    nodes_folder: PathBuf,
+    program: PathBuf,
+    store: ObjectStore,
+    events: Mutex<EventLog>,
+    nodes: Mutex<BTreeMap<String, Node>>,
+}
+
+impl LocalHome {
+    /// Takes up a state folder: the objects in it and the processes that run. Only who holds the lock may.
+    ///
+    /// # Errors
+    /// That the folder cannot be used.
+    pub fn open(layout: Layout, program: PathBuf, clock: fn() -> Timestamp) -> Result<Self, LocalHomeError> {
+        let settings = layout.create(HomeSettings::default())?;
+        let now = Instant::now();
+        let adopt = |(name, record)| {
+            tracing::info!(node = name, "a node that runs is taken up");
+            (name, Node { record, child: None, state: State::Running { since: now }, in_a_row: 0, ended: None })
+        };
+        let nodes = NodeProcess::alive(&layout).into_iter().map(adopt).collect();
+        Ok(Self {
+            settings,
+            nodes_folder: layout.nodes(),
+            program,
+            store: ObjectStore::new(layout.clone(), clock),
+            events: Mutex::new(EventLog::new(layout.events())),
+            nodes: Mutex::new(nodes),
+            layout,
+        })
+    }
+
+    /// Whether no node runs any more.
+    #[must_use]
+    pub fn is_still(&self) -> bool {
+        let mut nodes = self.nodes.lock();
+        nodes.iter_mut().for_each(|(name, node)| self.refresh(name, node));
+        nodes.values().all(|node| matches!(node.state, State::Absent))
+    }
+
+    /// Begins to stop every node.
+    ///
+    /// # Errors
+    /// That a process may not be signalled.
+    pub fn stop_all(&self) -> Result<(), LocalHomeError> {
+        let names: Vec<String> = self.nodes.lock().keys().cloned().collect();
+        names.iter().try_for_each(|name| self.begin_stop(name))
+    }
+
+    fn begin_stop(&self, name: &str) -> Result<(), LocalHomeError> {
+        let mut nodes = self.nodes.lock();
+        let Some(node) = nodes.get_mut(name).filter(|node| matches!(node.state, State::Running { .. })) else {
+            return Ok(());
+        };
+        self.signal(name, &node.record.process, Signal::TERM)?;
+        node.state = State::Stopping { since: Instant::now(), killed: false };
+        Ok(())
+    }
+
+    fn signal(&self, name: &str, to: &Started, signal: Signal) -> Result<(), LocalHomeError> {
+        process::signal(to, signal).map(|_| ()).map_err(|source| LocalHomeError::Io {
+            attempt: "signal the process of",
+            path: self.layout.node(name),
+            source,
+        })
+    }
+
+    /// Sees whether a process has ended, and ends one that drains for too long.
+    fn refresh(&self, name: &str, node: &mut Node) {
+        let (since, asked) = match node.state {
+            State::Absent => return,
+            State::Running { since } => (since, false),
+            State::Stopping { since, killed } => {
+                if since.elapsed() > DRAIN && !killed {
+                    tracing::warn!(node = name, "the node does not drain and is ended");
+                    // It is tried once; a process that cannot be signalled is seen to go on.
+                    let _ = self.signal(name, &node.record.process, Signal::KILL);
+                    node.state = State::Stopping { since, killed: true };
+                }
+                (since, true)
+            }
+        };
+        let end = match &mut node.child {
+            Some(child) => match child.try_wait() {
+                Ok(Some(status)) => Some(described(status)),
+                Ok(None) => None,
+                Err(error) => Some(format!("it cannot be waited for: {error}")),
+            },
+            None if process::is_alive(&node.record.process) => None,
+            None => Some("it ended".to_owned()),
+        };
+        let Some(how) = end else {
+            return;
+        };
+        let log = self.log(name);
+        let last = last_line(&log).map_or_else(String::new, |line| format!(": {line}"));
+        let reason = if asked { how } else { format!("{how}{last} (log: {})", log.display()) };
+        node.in_a_row = if asked || since.elapsed() >= GOOD_RUN { 0 } else { node.in_a_row };
+        if !asked {
+            node.in_a_row += 1;
+        }
+        node.ended = Some((Instant::now(), asked, reason));
+        node.child = None;
+        node.state = State::Absent;
+        let _ = std::fs::remove_file(self.record_file(name));
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.layout.node(name).join("node.log")
+    }
+
+    fn record_file(&self, name: &str) -> PathBuf {
+        self.layout.runs().join(format!("{name}.json"))
+    }
+
+    fn config_file(&self, name: &str) -> PathBuf {
+        self.layout.node(name).join("node.yaml")
+    }
+
+    fn write_config(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
+        let folder = self.layout.node(&run.name);
+        std::fs::create_dir_all(&folder).map_err(failed("make", &folder))?;
+        let text = serde_yaml::to_string(&run.config)
+            .map_err(|source| LocalHomeError::Config { node: run.name.clone(), source })?;
+        let path = self.config_file(&run.name);
+        write_in_one_step(&path, text.as_bytes()).map_err(failed("write", &path))
+    }
+
+    fn start(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
+        self.write_config(run)?;
+        let log_path = self.log(&run.name);
+        let log = open_log(&log_path).map_err(failed("open", &log_path))?;
+        let errors = log.try_clone().map_err(failed("open", &log_path))?;
+        for folder in run.config.tiers.iter().map(|tier| &tier.path).chain(run.config.root.iter()) {
+            std::fs::create_dir_all(folder).map_err(failed("make", folder))?;
+        }
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(self.config_file(&run.name));
+        command.arg("--ready-file").arg(self.layout.node(&run.name).join("ready.json"));
+        // A node takes its configuration from its file, whatever the person's environment says.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("THERMOCLINE_")) {
+            command.env_remove(name);
+        }
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        let mut child =
+            command.spawn().map_err(|source| LocalHomeError::Start { program: self.program.clone(), source })?;
+        let mut nodes = self.nodes.lock();
+        let before = nodes.get(&run.name);
+        let by_itself = before.and_then(|node| node.ended.as_ref()).is_some_and(|(_, asked, _)| !asked);
+        let recorded = process::started(child.id()).map_err(failed("see the process in", Path::new("/proc"))).and_then(
+            |process| {
+                let restarts = before.map_or(0, |node| node.record.restarts) + u32::from(by_itself);
+                let record = NodeProcess { process, fingerprint: run.fingerprint.clone(), restarts };
+                let path = self.record_file(&run.name);
+                let text = serde_json::to_vec(&record).map_err(|error| failed("write", &path)(error.into()))?;
+                write_in_one_step(&path, &text).map_err(failed("write", &path))?;
+                Ok(record)
+            },
+        );
+        let record = match recorded {
+            Ok(record) => record,
+            Err(error) => {
+                // A process that nobody could find again must not be left.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        let in_a_row = before.map_or(0, |node| node.in_a_row);
+        let state = State::Running { since: Instant::now() };
+        nodes.insert(run.name.clone(), Node { record, child: Some(child), state, in_a_row, ended: None });
+        Ok(())
+    }
+}
+
+fn failed(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LocalHomeError {
+    let path = path.to_owned();
+    move |source| LocalHomeError::Io { attempt, path, source }
+}
+
+fn described(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "it ended by itself".to_owned(),
+        (Some(code), _) => format!("it ended with exit status {code}"),
+        (None, Some(signal)) => format!("it was ended by signal {signal}"),
+        (None, None) => "it ended".to_owned(),
+    }
+}
+
+/// What a node said last.
+fn last_line(log: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(log).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
+    String::from_utf8_lossy(&bytes).lines().rev().find(|line| !line.trim().is_empty()).map(ToOwned::to_owned)
+}
+
+/// An address that something else listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenAddress {
+    /// The node that wants it.
+    pub node: String,
+    /// The field of the cluster that gives its port.
+    pub listener: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+}
+
+/// The addresses of nodes that cannot be listened on.
+#[must_use]
+pub fn taken_addresses<'a>(runs: impl Iterator<Item = &'a NodeRun>) -> Vec<TakenAddress> {
+    let mut taken = Vec::new();
+    for run in runs {
+        let listen = &run.config.listen;
+        for (listener, address) in [("kv", listen.kv), ("admin", listen.admin), ("http", listen.http)] {
+            if TcpListener::bind(address).is_err() {
+                taken.push(TakenAddress { node: run.name.clone(), listener, address });
+            }
+        }
+    }
+    taken
+}
+
+impl Home for LocalHome {
+    type Error = LocalHomeError;
+
+    fn placement(&self) -> Placement<'_> {
+        Placement { first_address: self.settings.first_address, nodes_folder: &self.nodes_folder }
+    }
+
+    async fn list(&self) -> Result<Vec<Object>, LocalHomeError> {
+        Ok(self.store.list()?)
+    }
+
+    async fn get(&self, kind: Kind, name: &str) -> Result<Option<Object>, LocalHomeError> {
+        Ok(self.store.get(kind, name)?)
+    }
+
+    async fn apply(&self, objects: Vec<Object>) -> Result<Vec<Change>, LocalHomeError> {
+        Ok(self.store.apply(objects)?)
+    }
+
+    async fn delete(&self, kind: Kind, name: &str) -> Result<bool, LocalHomeError> {
+        Ok(self.store.delete(kind, name)?)
+    }
+
+    async fn write_status(&self, object: Object) -> Result<(), LocalHomeError> {
+        Ok(self.store.write_status(object)?)
+    }
+
+    async fn forget_node(&self, name: &str) -> Result<(), LocalHomeError> {
+        Ok(self.store.forget(name)?)
+    }
+
+    async fn observe(&self) -> Result<BTreeMap<String, Observed>, LocalHomeError> {
+        let mut nodes = self.nodes.lock();
+        let see = |(name, node): (&String, &mut Node)| {
+            self.refresh(name, node);
+            let presence = match &node.state {
+                State::Running { since } => {
+                    Presence::Running { fingerprint: node.record.fingerprint.clone(), since: since.elapsed() }
+                }
+                State::Stopping { .. } => Presence::Stopping,
+                State::Absent => Presence::Absent {
+                    ended: node.ended.as_ref().map(|(at, asked, reason)| Ended {
+                        in_a_row: node.in_a_row,
+                        ago: at.elapsed(),
+                        asked: *asked,
+                        reason: reason.clone(),
+                    }),
+                },
+            };
+            (name.clone(), Observed { presence, restarts: node.record.restarts })
+        };
+        Ok(nodes.iter_mut().map(see).collect())
+    }
+
+    async fn run(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
+        let runs = self.nodes.lock().get(&run.name).is_some_and(|node| !matches!(node.state, State::Absent));
+        if runs {
+            return Err(LocalHomeError::Runs { node: run.name.clone() });
+        }
+        self.start(run)
+    }
+
+    async fn stop(&self, name: &str) -> Result<(), LocalHomeError> {
+        self.begin_stop(name)
+    }
+
+    async fn prepare(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
+        self.write_config(run)
+    }
+
+    async fn publish(&self, runs: &[NodeRun]) -> Result<(), LocalHomeError> {
+        Ok(endpoints::write(&self.layout.endpoints(), runs)?)
+    }
+
+    async fn memory(&self) -> Result<Memory, LocalHomeError> {
+        let path = self.layout.memory();
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| failed("understand", &path)(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    async fn remember(&self, memory: &Memory) -> Result<(), LocalHomeError> {
+        let path = self.layout.memory();
+        let text = serde_json::to_vec_pretty(memory).map_err(|error| failed("write", &path)(error.into()))?;
+        write_in_one_step(&path, &text).map_err(failed("write", &path))
+    }
+
+    async fn event(&self, event: Event) -> Result<(), LocalHomeError> {
+        Ok(self.events.lock().add(&event)?)
+    }
+}
