@@ -115,7 +115,10 @@ pub fn read(path: &Path) -> Result<Vec<Step>> {
 #[must_use]
 pub fn value_of(key: &str, sequence: u64, length: usize) -> Vec<u8> {
     let mut value = format!("{key}|{sequence}|").into_bytes();
-    let mut state = sequence.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let seed = value
+        .iter()
+        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3));
+    let mut state = seed | 1;
     while value.len() < length {
         state ^= state << 13;
         state ^= state >> 7;

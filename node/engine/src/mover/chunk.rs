@@ -76,7 +76,8 @@ impl Inner {
             }
             iterator.next();
         }
-        iterator.status().map_err(|error| self.read_error(tier, range.start(), error))?;
+        let near = chunk.records.last().map_or(range.start(), Candidate::user_key);
+        iterator.status().map_err(|error| self.read_error(tier, near, error))?;
         Ok(chunk)
     }
 }

@@ -11,6 +11,8 @@ type RawIterator<'a> = DBRawIteratorWithThreadMode<'a, rocksdb::DB>;
 pub(crate) struct TierMerge<'a> {
     iterators: Vec<RawIterator<'a>>,
     reverse: bool,
+    /// The last key passed: says where an unreadable block is.
+    near: Vec<u8>,
 }
 
 /// What the merge stands on.
@@ -26,7 +28,8 @@ pub(crate) struct Merged {
 /// Why the merge could not go on.
 #[derive(Debug)]
 pub(crate) enum MergeError {
-    Rocks { tier: usize, source: rocksdb::Error },
+    /// `near`: the data key before the place, empty at the beginning.
+    Rocks { tier: usize, near: Vec<u8>, source: rocksdb::Error },
     Record { tier: usize, data_key: Vec<u8>, source: RecordError },
 }
 
@@ -40,7 +43,7 @@ impl<'a> TierMerge<'a> {
                 iterator.seek_to_first();
             }
         }
-        Self { iterators, reverse }
+        Self { iterators, reverse, near: Vec::new() }
     }
 
     /// The next record in order, tombstones included.
@@ -74,7 +77,8 @@ impl<'a> TierMerge<'a> {
         let mut best: Option<(usize, &[u8])> = None;
         for (tier, iterator) in self.iterators.iter().enumerate() {
             let Some(key) = iterator.key() else {
-                iterator.status().map_err(|source| MergeError::Rocks { tier, source })?;
+                let status = iterator.status();
+                status.map_err(|source| MergeError::Rocks { tier, near: self.near.clone(), source })?;
                 continue;
             };
             let nearer = best.is_none_or(|(_, known)| {
@@ -90,6 +94,8 @@ impl<'a> TierMerge<'a> {
 
     /// Moves every iterator that stands on this key past it.
     fn pass(&mut self, data_key: &[u8]) {
+        self.near.clear();
+        self.near.extend_from_slice(data_key);
         for iterator in &mut self.iterators {
             if iterator.key() == Some(data_key) {
                 if self.reverse {

@@ -66,7 +66,9 @@ impl Inner {
 
     pub(crate) fn merge_error(&self, error: MergeError) -> EngineError {
         match error {
-            MergeError::Rocks { tier, source } => self.read_error(tier, b"", source),
+            MergeError::Rocks { tier, near, source } => {
+                self.read_error(tier, keys::decode(&near).unwrap_or(&near), source)
+            }
             MergeError::Record { tier, data_key, source } => {
                 let key = keys::decode(&data_key).unwrap_or(&data_key);
                 self.corrupt(tier, key, source.to_string())
