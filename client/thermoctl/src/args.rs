@@ -1,6 +1,6 @@
 //! The command line: every command, option and default, as `--help` shows them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -87,6 +87,8 @@ pub enum Command {
     Top(TopArguments),
     /// Run a cluster on this machine
     Local(LocalArguments),
+    /// Show tiering on this machine: a fleet, real data, a skewed load, and what came of it
+    Demo(DemoArguments),
     /// Create or change objects from manifests
     Apply(ManifestArguments),
     /// Show an object with its status and events
@@ -408,11 +410,50 @@ pub enum LocalCommand {
         /// Stay in the foreground; Ctrl-C stops the fleet
         #[arg(long)]
         foreground: bool,
+        /// Of a new fleet, the address of the first node; the others follow [default: 127.0.0.1]
+        #[arg(long, value_name = "IPV4")]
+        address: Option<Ipv4Addr>,
+        /// How long to wait until every node serves
+        #[arg(long, default_value = "120s", value_parser = humantime::parse_duration, value_name = "TIME")]
+        wait: Duration,
     },
     /// Stop the nodes; their data stays
-    Down,
+    Down {
+        /// Remove the state folder too, with all data
+        #[arg(long)]
+        destroy: bool,
+        /// Confirms --destroy
+        #[arg(long, requires = "destroy")]
+        yes: bool,
+    },
     /// Show the processes of the fleet
     Status,
+    /// Keep the fleet of --home; `up` starts this in the background
+    #[command(hide = true)]
+    Supervise,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// The manifests of the fleet
+    #[arg(short, long, default_value = "examples/make-run", value_name = "DIR")]
+    pub file: PathBuf,
+    /// The data: each line a record, or each paragraph where blank lines part them [default: Debian's package index]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// How long the load runs
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Replays the load [default: chosen, and printed]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The address of the first node; the others follow
+    #[arg(long, default_value = "127.0.0.1", value_name = "IPV4")]
+    pub address: Ipv4Addr,
+    /// Stop the fleet at the end, on a terminal too
+    #[arg(long)]
+    pub exit: bool,
 }
 
 /// Manifests.

@@ -1,8 +1,10 @@
 //! The commands, one file each. Each takes the context and its own options and returns how it ended.
 
 mod bench;
+mod columns;
 mod completion;
 mod del;
+mod demo;
 mod explain;
 mod export;
 mod fleet;
@@ -62,7 +64,8 @@ async fn dispatch(context: &Context, command: Command) -> Ended {
         Command::Moves(arguments) => moves::run(context, &arguments).await,
         Command::Bench(arguments) => Box::pin(bench::run(context, &arguments)).await,
         Command::Top(arguments) => top::run(context, &arguments).await,
-        Command::Local(arguments) => local::run(context, &arguments.command).await,
+        Command::Local(arguments) => Box::pin(local::run(context, &arguments.command)).await,
+        Command::Demo(arguments) => Box::pin(demo::run(context, &arguments)).await,
         Command::Apply(arguments) => objects::apply(context, &arguments.file).await,
         Command::Describe(arguments) => objects::describe(context, &arguments).await,
         Command::Delete(arguments) => objects::delete(context, &arguments).await,
