@@ -66,6 +66,12 @@ impl DeviceFaults {
         Ok(Self { rates, prefixes: prefixes.to_vec(), control: control.to_owned() })
     }
 
+    /// The switches that [`new`](Self::new) made, for another process: the one under test may switch its own faults.
+    #[must_use]
+    pub fn attach(control: &Path, prefixes: &[PathBuf]) -> Self {
+        Self { rates: control.join("throttle-rates"), prefixes: prefixes.to_vec(), control: control.to_owned() }
+    }
+
     /// Lets `command` and all its children run with the faults.
     pub fn command<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let list = |value: &dyn Fn(usize) -> String| {

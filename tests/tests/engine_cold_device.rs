@@ -1,0 +1,162 @@
+//! A cold device of 1 MB/s: while data moves down onto it no write waits for it, the log stays in its bound, and what was
+//! moved away does not slow seeks down.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use thermocline_engine::{
+    Cancel, Durability, Engine, EngineError, Environment, KeyRange, MoveRequest, ScanOptions, chain,
+};
+use thermocline_tests::crash::history::value_of;
+use thermocline_tests::crash::store;
+use thermocline_tests::devices::{Devices, Kind, on_devices};
+
+const RATE: u64 = 1_000_000;
+const LENGTH: usize = 1000;
+/// What is moved onto the slow device: some seconds of its time.
+const MOVED_KEYS: usize = 5000;
+/// A write that waited for the device would wait for a flush or a compaction there: seconds. On a busy machine an
+/// ordinary one takes far less than this.
+const SLOWEST: Duration = Duration::from_secs(4);
+
+fn open(devices: &Devices) -> Engine {
+    let mut options = store::options(devices.base());
+    for tier in &mut options.tiers {
+        tier.settings.size_bytes = 1 << 30;
+    }
+    Engine::open(options, Environment::system(1)).unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
+fn move_to(engine: &Engine, prefix: &str, to: &str) -> Result<u64, EngineError> {
+    let range = KeyRange::prefix(prefix.as_bytes());
+    let cancel = Cancel::default();
+    let request = MoveRequest { range, to: to.to_owned(), bytes_per_second: None, cancel: &cancel, progress: &|_| {} };
+    engine.move_range(&request).map(|moved| moved.records)
+}
+
+fn put(engine: &Engine, key: &str, sequence: u64) {
+    engine.put(key.as_bytes(), &value_of(key, sequence, LENGTH), Durability::Wal).unwrap();
+}
+
+/// The bytes of log files that hold records. Blocks reserved ahead of the end do not count.
+fn log_bytes(base: &Path) -> u64 {
+    let files = fs::read_dir(base.join("hot/root/wal")).unwrap();
+    // A file may leave between the listing and the look at it.
+    files.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+fn writes_do_not_wait(devices: &Devices) -> Result<()> {
+    let engine = open(devices);
+    for round in 0..2 {
+        (0..MOVED_KEYS).for_each(|index| put(&engine, &format!("down/{index:06}"), round));
+    }
+    devices.throttle("cold", Some(RATE))?;
+    let (done, puts, slowest, widest) =
+        (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let took = std::thread::scope(|scope| -> Result<Duration> {
+        for writer in 0..2 {
+            let (engine, done, puts, slowest) = (&engine, &done, &puts, &slowest);
+            scope.spawn(move || {
+                for sequence in 0.. {
+                    if done.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let start = Instant::now();
+                    put(engine, &format!("load/{writer}/{:05}", sequence % 4000), sequence);
+                    slowest.fetch_max(start.elapsed().as_millis() as u64, Ordering::SeqCst);
+                    puts.fetch_add(1, Ordering::SeqCst);
+                    // Some thousand writes a second: enough to fill write buffers and the log many times over.
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            });
+        }
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                widest.fetch_max(log_bytes(devices.base()), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let start = Instant::now();
+        let moved = move_to(&engine, "down/", "cold");
+        let took = start.elapsed();
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(moved?, MOVED_KEYS as u64);
+        Ok(took)
+    })?;
+    let stats = engine.stats();
+    let puts = puts.into_inner();
+    println!("{puts} puts while the move took {took:?}, slowest {slowest:?} ms, log at most {widest:?} bytes");
+    // The move had to wait for the device, or nothing was shown; the writers had not.
+    assert!(took > Duration::from_secs(MOVED_KEYS as u64 * LENGTH as u64 / RATE / 2), "the device was not slow");
+    assert!(puts > 1000, "only {puts} writes went on");
+    assert!(Duration::from_millis(slowest.into_inner()) < SLOWEST);
+    assert_eq!((stats.stall, stats.stall_events), (Duration::ZERO, 0));
+    let bound = store::MAX_WAL_BYTES + store::MAX_WAL_BYTES / 5;
+    assert!(widest.load(Ordering::SeqCst) <= bound, "the log took {widest:?} bytes, its bound is {bound}");
+    devices.throttle("cold", None)?;
+    for index in (0..MOVED_KEYS).step_by(97) {
+        let key = format!("down/{index:06}");
+        assert_eq!(engine.get(key.as_bytes())?.unwrap().value, value_of(&key, 1, LENGTH));
+    }
+    engine.close()?;
+    Ok(())
+}
+
+#[test]
+fn no_write_waits_for_a_slow_device_that_data_moves_onto() {
+    let name = "no_write_waits_for_a_slow_device_that_data_moves_onto";
+    on_devices(name, Kind::Injected, &store::TIERS, writes_do_not_wait).unwrap();
+}
+
+/// What RocksDB stepped over on the way to the records that it returned.
+fn skipped(engine: &Engine) -> u64 {
+    let text = engine.print_stats();
+    let line =
+        text.lines().find(|line| line.contains("rocksdb.number.iter.skip ")).expect("the ticker of skipped keys");
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// The record after each key asked for; the seeks before and after a move find the same.
+fn seek(engine: &Engine, keys: usize) -> Vec<Vec<u8>> {
+    let snapshot = engine.snapshot().unwrap();
+    let seek = |index: usize| {
+        let range = KeyRange::new(format!("down/{:06}", index * 13 % keys), "").unwrap();
+        let options = ScanOptions { limit: Some(1), ..ScanOptions::default() };
+        let (key, _) = snapshot.scan(&range, options).next().unwrap().unwrap();
+        key.to_vec()
+    };
+    (0..500).map(seek).collect()
+}
+
+#[test]
+fn seeks_after_a_mass_demotion_step_over_no_more_than_before() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut options = store::options(scratch.path());
+    for tier in &mut options.tiers {
+        tier.settings.size_bytes = 1 << 30;
+    }
+    let engine = Engine::open(options, Environment::system(1)).unwrap();
+    let keys = 40_000;
+    for index in 0..keys {
+        let key = format!("down/{index:06}");
+        engine.put(key.as_bytes(), &value_of(&key, 1, 100), Durability::Wal).unwrap();
+    }
+    let work = |engine: &Engine| {
+        let before = skipped(engine);
+        let found = seek(engine, keys);
+        (found, skipped(engine) - before)
+    };
+    let (found, before) = work(&engine);
+    for to in ["warm", "cold"] {
+        assert_eq!(move_to(&engine, "down/", to).unwrap(), keys as u64);
+        let (found_after, after) = work(&engine);
+        assert_eq!(found_after, found);
+        println!("500 seeks stepped over {before} keys before and {after} after the move to {to}");
+        // One deleted record per seek is nothing; a pile of them is what the compaction after a mass demotion is for.
+        assert!(after <= before * 2 + 500, "{after} keys stepped over, {before} before the move to {to}");
+    }
+}
