@@ -11,6 +11,8 @@ mod demote;
 mod empty;
 pub(crate) mod journal;
 mod promote;
+#[cfg(test)]
+mod race_test;
 mod throttle;
 mod worker;
 

@@ -19,7 +19,7 @@ use crate::write::stripes::{Counters, StripeIndex, Stripes};
 const GROUP: usize = 64;
 
 /// A key that may go up, and what its stripe's counters said before its source was read.
-struct Rising {
+pub(super) struct Rising {
     data_key: Vec<u8>,
     stripe: StripeIndex,
     before: Counters,
@@ -60,7 +60,7 @@ impl Inner {
         Ok(moved)
     }
 
-    fn look_up_below(&self, key: &Bytes) -> Result<Option<Rising>> {
+    pub(super) fn look_up_below(&self, key: &Bytes) -> Result<Option<Rising>> {
         let stripe = Stripes::of(key);
         let before = self.stripes.counters(stripe);
         let data_key = keys::encode(key);
@@ -76,7 +76,7 @@ impl Inner {
         Ok(None)
     }
 
-    fn raise(&self, rising: Vec<Rising>) -> Result<Moved> {
+    pub(super) fn raise(&self, rising: Vec<Rising>) -> Result<Moved> {
         let mut stripes = rising.iter().map(|r| r.stripe).collect();
         let exclusive = Guard::PromoteRecheck.on().then(|| self.stripes.exclusive(&mut stripes));
         // A flush takes no stripe: what is queued of these keys is written now, so that it is seen below.

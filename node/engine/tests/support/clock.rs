@@ -1,7 +1,6 @@
-//! A clock on which chosen threads stop: the engine asks for the time between two steps of a read, and sleeps between
-//! two steps of a throttled move.
+//! A clock on which chosen threads stop when they sleep: the engine sleeps between two steps of a throttled move.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -9,18 +8,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use thermocline_engine::{Clock, Environment, SystemClock};
 
-/// What stops a thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// When it asks for the time so many times more.
-    Asking(u32),
-    /// When it sleeps next.
-    Sleeping,
-}
-
 #[derive(Default)]
 struct State {
-    stops: HashMap<ThreadId, Stop>,
+    stops: HashSet<ThreadId>,
     stopped: usize,
     released: usize,
 }
@@ -41,17 +31,12 @@ impl StopClock {
         Environment { clock: Arc::new(self.clone()), ..Environment::system(7) }
     }
 
-    /// Stops the calling thread once.
-    pub fn stop_me(&self, stop: Stop) {
-        self.0.state.lock().stops.insert(std::thread::current().id(), stop);
+    /// Stops the calling thread when it sleeps next.
+    pub fn stop_me(&self) {
+        self.0.state.lock().stops.insert(std::thread::current().id());
     }
 
-    /// The calling thread stops no more.
-    pub fn forget_me(&self) {
-        self.0.state.lock().stops.remove(&std::thread::current().id());
-    }
-
-    /// Waits until a thread stands still; `false` after a minute.
+    /// Waits until a thread stands still.
     pub fn wait(&self) {
         let mut state = self.0.state.lock();
         while state.stopped == 0 {
@@ -68,13 +53,11 @@ impl StopClock {
         self.0.changed.notify_all();
     }
 
-    fn stop(&self, mut due: impl FnMut(&mut Stop) -> bool) {
+    fn stop(&self) {
         let mut state = self.0.state.lock();
-        let me = std::thread::current().id();
-        if !state.stops.get_mut(&me).is_some_and(&mut due) {
+        if !state.stops.remove(&std::thread::current().id()) {
             return;
         }
-        state.stops.remove(&me);
         state.stopped += 1;
         self.0.changed.notify_all();
         while state.released == 0 {
@@ -91,19 +74,11 @@ impl Clock for StopClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.stop(|stop| match stop {
-            Stop::Asking(0 | 1) => true,
-            Stop::Asking(left) => {
-                *left -= 1;
-                false
-            }
-            Stop::Sleeping => false,
-        });
         self.0.system.monotonic()
     }
 
     fn sleep(&self, duration: Duration) {
-        self.stop(|stop| *stop == Stop::Sleeping);
+        self.stop();
         self.0.system.sleep(duration);
     }
 }
