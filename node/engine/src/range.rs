@@ -93,6 +93,16 @@ impl KeyRange {
         Some(Self { start, end })
     }
 
+    /// From its start to the later of the two ends.
+    #[must_use]
+    pub(crate) fn extended_to(&self, other: &Self) -> Self {
+        let end = match (&self.end, &other.end) {
+            (Some(a), Some(b)) => Some(a.max(b).clone()),
+            _ => None,
+        };
+        Self { start: self.start.clone(), end }
+    }
+
     /// What is left of it from `key` on (inclusive).
     #[must_use]
     pub fn from_key(&self, key: &[u8]) -> Self {

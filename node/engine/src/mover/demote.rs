@@ -19,8 +19,6 @@ use crate::write::stripes::Stripes;
 
 /// Keys dropped under their stripes at a time: short enough that no writer notices.
 const GROUP: usize = 64;
-/// After so many single deletes the range is compacted: seeks over a pile of deletes were seen 90,000 times slower.
-const COMPACT_AFTER_DELETES: u64 = 8 << 10;
 
 /// A downward move.
 pub(crate) struct Demotion<'a> {
@@ -63,8 +61,9 @@ impl Inner {
             (demotion.progress)(step);
             rest = chunk.rest;
         }
-        if deletes >= COMPACT_AFTER_DELETES {
-            self.compact(from, lease.range())?;
+        let due = self.mover.deletes.lock().note(lease.range(), deletes);
+        for range in due {
+            self.compact(0, &range)?;
         }
         if moved.records > 0 {
             let key = MoveKey { from, to, reason: demotion.reason };

@@ -7,6 +7,7 @@
 
 mod chunk;
 mod copy;
+mod deletes;
 mod demote;
 mod empty;
 pub(crate) mod journal;

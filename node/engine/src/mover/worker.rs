@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::deletes::Deletes;
 use super::demote::Demotion;
 use super::{Cancel, MoveReason, Moved};
 use crate::classify::{self, Classification, ClassifierInput, KeyInput, MoveChoice, RangeInput, TierState, classify};
@@ -34,6 +35,8 @@ pub(crate) struct MoverControl {
     classifying: Mutex<()>,
     running: AtomicU64,
     pub(crate) frozen: AtomicBool,
+    /// What moves left in the fastest tier.
+    pub(super) deletes: Mutex<Deletes>,
     cancel: Arc<Cancel>,
 }
 
