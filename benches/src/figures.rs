@@ -6,7 +6,7 @@ use rocksdb::WriteBatch;
 use thermocline_engine::{Batch, Durability, Engine};
 
 use crate::baseline::rocksdb;
-use crate::load::{Bench, Draw, key, milliseconds, rate, value};
+use crate::load::{Bench, Draw, in_turn, key, milliseconds, rate, value};
 use crate::report::Report;
 use crate::stores::engine;
 
@@ -31,19 +31,19 @@ fn puts(bench: &Bench, report: &mut Report, bytes: usize) -> anyhow::Result<()> 
     let value = value(&mut bench.random(), bytes);
     let draws = bench.draws(Draw::Uniform, 10_000_000, COUNT)?;
     let mut pairs = Vec::new();
-    for _ in 0..bench.rounds {
-        let ours = {
-            let engine = engine(&bench.folder.join("ours"), MEMORY, 8 << 20)?;
-            rate(COUNT, || {
-                draws.iter().try_for_each(|n| engine.put(&key(*n), &value, Durability::Wal).map(|_| ()))?;
-                Ok(())
-            })?
-        };
-        let raw = {
-            let raw = rocksdb(&bench.folder.join("raw"), MEMORY)?;
-            rate(COUNT, || Ok(draws.iter().try_for_each(|n| raw.put(key(*n), &value))?))?
-        };
-        pairs.push((ours, raw));
+    let ours = || {
+        let engine = engine(&bench.folder.join("ours"), MEMORY, 8 << 20)?;
+        rate(COUNT, || {
+            draws.iter().try_for_each(|n| engine.put(&key(*n), &value, Durability::Wal).map(|_| ()))?;
+            Ok(())
+        })
+    };
+    let raw = || {
+        let raw = rocksdb(&bench.folder.join("raw"), MEMORY)?;
+        rate(COUNT, || Ok(draws.iter().try_for_each(|n| raw.put(key(*n), &value))?))
+    };
+    for round in 0..bench.rounds {
+        pairs.push(in_turn(round, ours, raw)?);
     }
     let name = format!("single puts, {bytes} B, uniform, durability Wal, 1 thread");
     report.pair(&name, "puts/s", &pairs, ">= 0.95 x", |ratio| ratio >= 0.95);

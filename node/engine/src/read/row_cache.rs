@@ -106,6 +106,9 @@ impl Doorkeeper {
 /// The cache.
 pub(crate) struct RowCache {
     doorkeeper: Doorkeeper,
+    /// Rows ever inserted: while there are none, writers have nothing to remove. Raised inside the stripe, before the
+    /// insert, so a writer that enters the stripe later sees it.
+    inserted: AtomicUsize,
     /// How many ranges have a generation of their own: mostly none, then nobody looks.
     renewed: AtomicUsize,
     cache: Cache<CacheKey, Row, ByBytes>,
@@ -119,6 +122,7 @@ impl RowCache {
         let items = usize::try_from(bytes / 512).unwrap_or(usize::MAX).max(16);
         Self {
             doorkeeper: Doorkeeper::new(items),
+            inserted: AtomicUsize::new(0),
             renewed: AtomicUsize::new(0),
             cache: Cache::with_weighter(items, bytes, ByBytes),
             generations: ArcSwap::from_pointee(Vec::new()),
@@ -150,6 +154,9 @@ impl RowCache {
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
+        if self.inserted.load(Ordering::SeqCst) == 0 {
+            return;
+        }
         let generation = self.generation(key);
         self.cache.remove(&CacheKeyRef { generation, key });
     }
@@ -164,6 +171,7 @@ impl RowCache {
     pub(crate) fn insert(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], row: Row) {
         let BeforeRead { stripe, counters: before, generation } = before;
         let insert = || {
+            self.inserted.fetch_add(1, Ordering::SeqCst);
             let key = StoredKey::from_slice(key);
             self.cache.insert(CacheKey { generation, key }, row.clone());
         };

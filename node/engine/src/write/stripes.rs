@@ -10,7 +10,7 @@
 //!
 //! Several stripes are taken in ascending order, each once, and every order after every stripe: no cycle, so no deadlock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::xxh3_64;
@@ -21,11 +21,13 @@ use crate::limits::STRIPES;
 /// The index of a stripe.
 pub(crate) type StripeIndex = u32;
 
+/// 16 bytes, so that all stripes fit in a core's second cache. The counters may wrap: only equality is asked, within one
+/// read.
 #[derive(Default)]
 struct Stripe {
     lock: RwLock<()>,
-    begun: AtomicU64,
-    done: AtomicU64,
+    begun: AtomicU32,
+    done: AtomicU32,
     order: Mutex<()>,
 }
 
@@ -52,8 +54,8 @@ pub(crate) struct ExclusiveGuard<'a> {
 /// What a stripe's counters said at some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counters {
-    pub(crate) begun: u64,
-    pub(crate) done: u64,
+    pub(crate) begun: u32,
+    pub(crate) done: u32,
 }
 
 impl Counters {

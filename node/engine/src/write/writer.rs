@@ -53,16 +53,15 @@ impl Inner {
         } else {
             self.buffered.flush_before(&self.database, [key])?;
             let (kind, payload) = value.map_or((RecordKind::Tombstone, &[][..]), |v| (RecordKind::Value, v));
-            BUFFERS.with_borrow_mut(|(key_buffer, record_buffer)| {
-                keys::encode_into(key, key_buffer);
-                record::encode_into(kind, version, payload, record_buffer);
-                let written = self.database.raw().put_cf_opt(
-                    self.database.tier(0),
-                    key_buffer,
-                    record_buffer,
-                    self.write_options(durability),
-                );
-                self.database.judge(written, "write a record")
+            // A batch of one that is kept: RocksDB's own single put allocates one each time.
+            BATCH.with_borrow_mut(|batch| {
+                BUFFERS.with_borrow_mut(|(key_buffer, record_buffer)| {
+                    keys::encode_into(key, key_buffer);
+                    record::encode_into(kind, version, payload, record_buffer);
+                    batch.clear();
+                    batch.put_cf(self.database.tier(0), &key_buffer, &record_buffer);
+                });
+                self.database.write(batch, self.write_options(durability), "write a record")
             })?;
         }
         self.stats.wrote(timer, value.is_none(), &self.environment);
