@@ -281,5 +281,6 @@ pub fn ignored(object: &Object) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 #[path = "desired_test.rs"]
 mod tests;

@@ -1,1 +1,169 @@
+//! From manifests to what nodes should run.
 
+use super::*;
+use thermocline_crds::validate;
+
+/// Everything that a manifest can say of a node, in one place.
+const ALL: &str = "
+{apiVersion: thermocline.dev/v1alpha1, kind: StorageCluster, metadata: {name: demo},
+ spec: {version: 0.1.0, durability: Sync, listeners: {kv: 8400, admin: 8401, http: 8402}}}
+---
+{apiVersion: thermocline.dev/v1alpha1, kind: StorageTier, metadata: {name: cold},
+ spec: {cluster: demo, rank: 20, medium: HDD, size: 4Gi, throttle: 60Mi}}
+---
+{apiVersion: thermocline.dev/v1alpha1, kind: StorageTier, metadata: {name: hot},
+ spec: {cluster: demo, rank: 0, medium: NVMe, size: 1Gi, reserve: 8Mi, watermarks: {highPercent: 80, lowPercent: 60},
+        profile: {cache: 16Mi, writeBuffer: 4Mi, filterBits: 9, compression: Zstd, compressionLevel: 3,
+                  compressionDictionary: 16Ki, compressionPerLevel: [{level: 0, compression: None}], blockSize: 8Ki, openFiles: 100}}}
+---
+{apiVersion: thermocline.dev/v1alpha1, kind: StoragePool,
+ metadata: {name: main, annotations: {thermocline.dev/split-points: g}},
+ spec: {cluster: demo, replicas: 2, tiers: [{name: cold}, {name: hot, size: 512Mi}], resources: {limits: {memory: 256Mi}}}}
+---
+{apiVersion: thermocline.dev/v1alpha1, kind: MigrationPolicy, metadata: {name: by-heat},
+ spec: {cluster: demo, tiering: Paused, temperatures: {hot: {reads: 5, per: 60s, readWithin: 30s}},
+        evaluationInterval: 5s, hysteresis: 3, minResidency: 7s, budget: {bytesPerSecond: 32Mi}}}
+";
+
+fn objects(text: &str) -> Vec<Object> {
+    validate::manifest(text).unwrap().into_iter().map(|located| located.object).collect()
+}
+
+fn of(objects: &[Object], memory: &mut Memory) -> Desired {
+    let placement = Placement { first_address: Ipv4Addr::new(127, 0, 9, 1), nodes_folder: Path::new("/state/nodes") };
+    desired(objects, placement, memory)
+}
+
+#[test]
+fn every_field_of_the_manifests_reaches_the_configuration_of_the_nodes() {
+    let desired = of(&objects(ALL), &mut Memory::default());
+    let names: Vec<&str> = desired.nodes.keys().map(String::as_str).collect();
+    assert_eq!(names, ["main-0", "main-1"]);
+    let rendered = serde_yaml::to_string(&desired.nodes["main-1"].run.config).unwrap();
+    let expected = "\
+node: main-1
+cluster: demo
+listen:
+  kv: 127.0.9.2:8400
+  admin: 127.0.9.2:8401
+  http: 127.0.9.2:8402
+range:
+  start: g
+  end: ''
+root: /state/nodes/main-1/root
+durability: sync
+memoryLimit: 256Mi
+tiers:
+- name: hot
+  rank: 0
+  medium: NVMe
+  path: /state/nodes/main-1/tiers/hot
+  size: 512Mi
+  reserve: 8Mi
+  highWatermarkPercent: 80
+  lowWatermarkPercent: 60
+  profile:
+    cache: 16Mi
+    writeBuffer: 4Mi
+    filterBits: 9
+    compression: zstd
+    compressionLevel: 3
+    compressionDictionary: 16Ki
+    compressionPerLevel:
+      '0': none
+    blockSize: 8Ki
+    openFiles: 100
+- name: cold
+  rank: 20
+  medium: HDD
+  path: /state/nodes/main-1/tiers/cold
+  size: 4Gi
+  highWatermarkPercent: 85
+  lowWatermarkPercent: 75
+  throttle: 60Mi
+policy:
+  generation: 1
+  paused: true
+  temperatures:
+  - tier: hot
+    reads: 5.0
+    per: 1m
+    readWithin: 30s
+  evaluationInterval: 5s
+  hysteresis: 3.0
+  minResidency: 7s
+  bytesPerSecond: 32Mi
+";
+    assert_eq!(rendered, expected);
+}
+
+#[test]
+fn what_is_sent_to_a_running_node_says_the_same_as_its_file() {
+    let desired = of(&objects(ALL), &mut Memory::default());
+    let node = &desired.nodes["main-0"];
+    assert!(node.policy.tiering_paused);
+    assert_eq!((node.policy.evaluation_interval_ms, node.policy.min_residency_ms), (5_000, 7_000));
+    assert_eq!(node.policy.bytes_per_second, 32 << 20);
+    let [hot] = node.policy.temperatures.as_slice() else { panic!("one temperature") };
+    assert_eq!((hot.tier.as_str(), hot.per_ms, hot.read_within_ms), ("hot", 60_000, 30_000));
+    let tiers: Vec<_> = node.tiers.tiers.iter().map(|tier| (tier.name.as_str(), tier.size_bytes)).collect();
+    assert_eq!(tiers, [("hot", 512 << 20), ("cold", 4 << 30)]);
+    assert_eq!(node.tiers.tiers[1].throttle_bytes_per_second, 60 << 20);
+}
+
+#[test]
+fn what_a_running_node_can_change_leaves_its_fingerprint_and_all_else_does_not() {
+    let before = of(&objects(ALL), &mut Memory::default());
+    let fingerprint = |text: &str| of(&objects(text), &mut Memory::default()).nodes["main-0"].run.fingerprint.clone();
+    for (from, to) in [("size: 4Gi", "size: 5Gi"), ("highPercent: 80", "highPercent: 90"), ("throttle: 60Mi", "throttle: 1Mi"),
+        ("hysteresis: 3", "hysteresis: 4"), ("tiering: Paused", "tiering: Auto"), ("size: 512Mi", "size: 600Mi")]
+    {
+        assert_eq!(fingerprint(&ALL.replace(from, to)), before.nodes["main-0"].run.fingerprint, "{to}");
+    }
+    for (from, to) in [("blockSize: 8Ki", "blockSize: 16Ki"), ("memory: 256Mi", "memory: 300Mi"), ("durability: Sync", "durability: Wal"),
+        ("reserve: 8Mi", "reserve: 9Mi"), ("kv: 8400", "kv: 8500"), ("{name: cold}, ", "")]
+    {
+        assert_ne!(fingerprint(&ALL.replace(from, to)), before.nodes["main-0"].run.fingerprint, "{to}");
+    }
+}
+
+#[test]
+fn generations_follow_changes_of_the_pool_and_of_nothing_else() {
+    let mut memory = Memory::default();
+    let mut generations = |text: &str| {
+        let node = &of(&objects(text), &mut memory).nodes["main-0"];
+        (node.policy.generation, node.tiers.generation)
+    };
+    assert_eq!(generations(ALL), (1, 1));
+    assert_eq!(generations(ALL), (1, 1));
+    assert_eq!(generations(&ALL.replace("hysteresis: 3", "hysteresis: 4")), (2, 1));
+    assert_eq!(generations(&ALL.replace("size: 4Gi", "size: 5Gi")), (3, 2));
+}
+
+#[test]
+fn a_policy_that_names_the_pool_beats_an_older_one_for_all_and_the_loser_is_known() {
+    let mut all = objects(ALL);
+    all.extend(objects(
+        "{apiVersion: thermocline.dev/v1alpha1, kind: MigrationPolicy, metadata: {name: special}, spec: {cluster: demo, pools: [main]}}",
+    ));
+    let desired = of(&all, &mut Memory::default());
+    assert_eq!(desired.policy_of_pool["main"], "special");
+    assert_eq!(desired.conflicts["by-heat"], ["special"]);
+    assert!(!desired.nodes["main-0"].policy.tiering_paused);
+}
+
+#[test]
+fn a_pool_whose_tier_is_missing_has_no_nodes_and_says_why() {
+    let mut all = objects(ALL);
+    all.retain(|object| object.name() != "cold");
+    let desired = of(&all, &mut Memory::default());
+    assert!(desired.nodes.is_empty());
+    assert!(desired.invalid[0].2.contains("no StorageTier cold"), "{:?}", desired.invalid);
+}
+
+#[test]
+fn fields_without_effect_are_told() {
+    let text = "{apiVersion: thermocline.dev/v1alpha1, kind: StorageCluster, metadata: {name: demo, namespace: prod}, spec: {version: 0.1.0}}";
+    assert_eq!(ignored(&objects(text)[0]), ["StorageCluster/demo: metadata.namespace is ignored outside Kubernetes"]);
+    assert_eq!(ignored(&objects(ALL)[0]), Vec::<String>::new());
+}

@@ -136,5 +136,6 @@ fn progress(parts: &BTreeMap<String, Part>) -> i32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 #[path = "migration_test.rs"]
 mod tests;

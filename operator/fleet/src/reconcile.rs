@@ -125,5 +125,6 @@ fn lost_tier(node: &DesiredNode, status: Option<&v1::NodeStatus>) -> Option<Stri
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 #[path = "reconcile_test.rs"]
 mod tests;

@@ -141,5 +141,6 @@ pub fn fixed_part(config: &NodeConfig) -> NodeConfig {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 #[path = "render_test.rs"]
 mod tests;

@@ -466,5 +466,6 @@ fn without_figures(object: &Object) -> Object {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 #[path = "status_test.rs"]
 mod tests;

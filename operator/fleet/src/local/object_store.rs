@@ -343,5 +343,6 @@ fn copy_status(from: &Object, to: &mut Object) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 #[path = "object_store_test.rs"]
 mod tests;

@@ -1,1 +1,89 @@
+//! What a change of objects leaves behind, accepted or refused.
 
+use super::*;
+use crate::local::HomeSettings;
+
+const CLUSTER: &str = "{apiVersion: thermocline.dev/v1alpha1, kind: StorageCluster, metadata: {name: demo}, spec: {version: 0.1.0}}";
+const TIER: &str = "{apiVersion: thermocline.dev/v1alpha1, kind: StorageTier, metadata: {name: hot}, spec: {cluster: demo, rank: 0, medium: NVMe, size: 1Gi}}";
+const POOL: &str = "{apiVersion: thermocline.dev/v1alpha1, kind: StoragePool, metadata: {name: main}, spec: {cluster: demo, replicas: 2, tiers: [{name: hot}]}}";
+
+fn objects(texts: &[&str]) -> Vec<Object> {
+    let text = texts.join("\n---\n");
+    validate::manifest(&text).unwrap().into_iter().map(|located| located.object).collect()
+}
+
+fn store() -> (tempfile::TempDir, ObjectStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path().join("fleet"));
+    layout.create(HomeSettings::default()).unwrap();
+    (folder, ObjectStore::new(layout, || Timestamp::UNIX_EPOCH))
+}
+
+fn generation(store: &ObjectStore, kind: Kind, name: &str) -> Option<i64> {
+    store.get(kind, name).unwrap().and_then(|object| object.metadata().generation)
+}
+
+#[test]
+fn a_generation_grows_only_when_the_spec_changes() {
+    let (_folder, store) = store();
+    let created = store.apply(objects(&[CLUSTER, TIER, POOL])).unwrap();
+    assert_eq!(created, [Change::Created; 3]);
+    assert_eq!(store.apply(objects(&[TIER])).unwrap(), [Change::Unchanged]);
+    assert_eq!(generation(&store, Kind::StorageTier, "hot"), Some(1));
+    let larger = TIER.replace("1Gi", "2Gi");
+    assert_eq!(store.apply(objects(&[&larger])).unwrap(), [Change::Configured]);
+    assert_eq!(generation(&store, Kind::StorageTier, "hot"), Some(2));
+    let labelled = larger.replace("{name: hot}", "{name: hot, labels: {a: b}}");
+    assert_eq!(store.apply(objects(&[&labelled])).unwrap(), [Change::Configured]);
+    assert_eq!(generation(&store, Kind::StorageTier, "hot"), Some(2));
+}
+
+#[test]
+fn where_one_object_is_refused_none_is_changed() {
+    let (_folder, store) = store();
+    store.apply(objects(&[CLUSTER, TIER, POOL])).unwrap();
+    let before = store.list().unwrap();
+    let larger = TIER.replace("1Gi", "2Gi");
+    for bad in [
+        POOL.replace("replicas: 2", "replicas: 3"),
+        POOL.replace("name: main", "name: other"),
+        POOL.replace("{name: hot}", "{name: missing}"),
+        CLUSTER.replace("demo", "second"),
+        "{apiVersion: thermocline.dev/v1alpha1, kind: StorageNode, metadata: {name: main-0}, spec: {cluster: demo, pool: main}}".to_owned(),
+    ] {
+        let error = store.apply(objects(&[&larger, &bad])).unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{bad}: {error}");
+        assert_eq!(store.list().unwrap(), before, "{bad}");
+    }
+}
+
+#[test]
+fn what_others_name_is_not_deleted() {
+    let (_folder, store) = store();
+    store.apply(objects(&[CLUSTER, TIER, POOL])).unwrap();
+    let error = store.delete(Kind::StorageTier, "hot").unwrap_err();
+    assert!(error.to_string().contains("StoragePool/main"), "{error}");
+    assert!(store.delete(Kind::StoragePool, "main").unwrap());
+    assert!(store.delete(Kind::StorageTier, "hot").unwrap());
+    assert!(!store.delete(Kind::StorageTier, "hot").unwrap(), "it is gone");
+}
+
+#[test]
+fn a_status_is_kept_by_apply_and_a_spec_by_write_status() {
+    let (_folder, store) = store();
+    store.apply(objects(&[CLUSTER, TIER])).unwrap();
+    let Some(Object::StorageCluster(mut seen)) = store.get(Kind::StorageCluster, "demo").unwrap() else {
+        panic!("it was applied");
+    };
+    // Between the reading and the writing of the status a person changes the spec.
+    store.apply(objects(&[&CLUSTER.replace("0.1.0", "0.1.1")])).unwrap();
+    seen.status.get_or_insert_default().nodes = Some("1/1".to_owned());
+    store.write_status(Object::StorageCluster(seen)).unwrap();
+    store.apply(objects(&[&CLUSTER.replace("0.1.0", "0.1.2")])).unwrap();
+    let Some(Object::StorageCluster(now)) = store.get(Kind::StorageCluster, "demo").unwrap() else {
+        panic!("it was applied");
+    };
+    assert_eq!(now.spec.version, "0.1.2");
+    assert_eq!(now.status.and_then(|status| status.nodes).as_deref(), Some("1/1"));
+    assert_eq!(now.metadata.generation, Some(3));
+}

@@ -1,0 +1,122 @@
+//! The import and the load of the demonstration.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use hdrhistogram::Histogram;
+use thermocline_client::{Client, Error as ClientError};
+
+use crate::{
+    CommandError,
+    transfer::{BatchSink, StoreSink},
+    workload::{Operation, OperationKind, Outcome, Target},
+};
+
+/// Records of a batch of the import, over all nodes.
+const BATCH: usize = 600;
+/// Batches of the import in flight.
+const IN_FLIGHT: usize = 4;
+/// How long a batch is tried while a node cannot take it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Writes every record; `done` counts them.
+pub(super) async fn import(client: &Client, records: &[(Bytes, Bytes)], done: &AtomicU64) -> Result<(), CommandError> {
+    // In key order, as an export or a dump would come.
+    let mut order: Vec<&(Bytes, Bytes)> = records.iter().collect();
+    order.sort_by(|one, other| one.0.cmp(&other.0));
+    // Each batch takes from all over the key space, so that all nodes are busy from the first on.
+    let stride = order.len().div_ceil(BATCH).max(1);
+    let sink = StoreSink::new(client.clone(), PATIENCE);
+    stream::iter(0..stride)
+        .map(|first| {
+            let batch: Vec<(Bytes, Bytes)> = order.iter().skip(first).step_by(stride).map(|one| (*one).clone()).collect();
+            let count = batch.len() as u64;
+            let sink = &sink;
+            async move {
+                sink.write(batch).await?;
+                done.fetch_add(count, Ordering::Relaxed);
+                Ok::<(), ClientError>(())
+            }
+        })
+        .buffer_unordered(IN_FLIGHT)
+        .try_collect::<Vec<()>>()
+        .await?;
+    Ok(())
+}
+
+/// The cluster as the target of the load: reads a record, or writes it again.
+#[derive(Debug)]
+pub(super) struct DemoTarget {
+    client: Client,
+    records: Arc<Vec<(Bytes, Bytes)>>,
+    recent: recent::Recent,
+}
+
+mod recent {
+    //! Latencies since the last look.
+    use std::sync::{Mutex, PoisonError};
+    use std::time::Duration;
+
+    use super::Histogram;
+
+    #[derive(Debug)]
+    pub(super) struct Recent(Mutex<Histogram<u64>>);
+
+    impl Recent {
+        pub(super) fn new() -> Option<Self> {
+            Some(Self(Mutex::new(Histogram::new(3).ok()?)))
+        }
+
+        pub(super) fn record(&self, latency: Duration) {
+            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+            let mut latencies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            latencies.saturating_record(micros);
+        }
+
+        /// p50 and p99 in microseconds, and begins anew.
+        pub(super) fn take(&self) -> (u64, u64) {
+            let mut latencies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let seen = (latencies.value_at_quantile(0.5), latencies.value_at_quantile(0.99));
+            latencies.reset();
+            seen
+        }
+    }
+}
+
+impl DemoTarget {
+    /// Over these records, the most popular first.
+    pub(super) fn new(client: Client, records: Arc<Vec<(Bytes, Bytes)>>) -> Option<Self> {
+        Some(Self { client, records, recent: recent::Recent::new()? })
+    }
+
+    /// p50 and p99 since the last look, in microseconds.
+    pub(super) fn recent(&self) -> (u64, u64) {
+        self.recent.take()
+    }
+}
+
+impl Target for DemoTarget {
+    async fn execute(&self, operation: Operation) -> Result<Outcome, String> {
+        let number = usize::try_from(operation.record).unwrap_or(usize::MAX);
+        let Some((key, value)) = self.records.get(number) else {
+            return Err(format!("there is no record {}", operation.record));
+        };
+        let begun = Instant::now();
+        let outcome = if operation.kind == OperationKind::Read {
+            let found = self.client.get(key.clone()).await.map_err(|error| error.to_string())?;
+            if found.is_some() { Outcome::Done } else { Outcome::NotFound }
+        } else {
+            self.client.put(key.clone(), value.clone()).await.map_err(|error| error.to_string())?;
+            Outcome::Done
+        };
+        self.recent.record(begun.elapsed());
+        Ok(outcome)
+    }
+}
