@@ -1,5 +1,6 @@
 //! Moves against writers, readers and each other: each race is arranged, not hoped for.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::disallowed_methods)] // threads race in real time
 
 mod support;
 
