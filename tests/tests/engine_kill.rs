@@ -32,6 +32,7 @@ fn check(base: &Path, task: &Task, model: &mut Model, zone: &mut Zone) -> Vec<St
     let engine = open();
     let mut violations = model.check(&left.histories, Ending::Killed, &engine).unwrap();
     violations.extend(zone.check(&left.phases, &engine).unwrap());
+    violations.extend(engine.audit(&KeyRange::all()).unwrap().violations);
     let hash = engine.logical_hash(&KeyRange::all()).unwrap();
     engine.close().unwrap();
     let reopened = open();

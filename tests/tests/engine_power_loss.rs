@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
-use thermocline_engine::{CrashPoint, Durability, Engine, Environment};
+use thermocline_engine::{CrashPoint, Durability, Engine, Environment, KeyRange};
 use thermocline_power_loss::{Options, PowerLoss, Survival};
 use thermocline_tests::crash::check::{Ending, Model};
 use thermocline_tests::crash::process::{Scenario, Task};
@@ -80,6 +80,7 @@ impl Machine {
         let left = task.left().unwrap();
         let mut violations = self.model.check(&left.histories, Ending::PowerLost, &engine).unwrap();
         violations.extend(self.zone.check(&left.phases, &engine).unwrap());
+        violations.extend(engine.audit(&KeyRange::all()).unwrap().violations);
         works_on(&engine, task.seed);
         engine.close().unwrap();
         violations

@@ -2,6 +2,7 @@
 //!
 //! A failure prints the seed; `POWER_LOSS_SEED=<seed>` runs that case alone. `POWER_LOSS_CASES` sets how many cases run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods)] // a seed of the day, printed
 
 use std::{
     collections::BTreeMap,

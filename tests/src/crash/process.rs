@@ -127,7 +127,6 @@ impl Running {
     /// # Errors
     /// When it does not get there within `limit`, or ends otherwise.
     pub fn crash_within(mut self, limit: Duration) -> Result<()> {
-        #[allow(clippy::disallowed_methods)] // a bound of a test, not time that anything depends on
         let start = Instant::now();
         while self.child.try_wait()?.is_none() {
             if start.elapsed() > limit {

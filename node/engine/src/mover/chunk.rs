@@ -76,7 +76,7 @@ impl Inner {
             }
             iterator.next();
         }
-        let near = chunk.records.last().map_or(range.start(), Candidate::user_key);
+        let near = chunk.records.last().map_or_else(|| range.start(), Candidate::user_key);
         iterator.status().map_err(|error| self.read_error(tier, near, error))?;
         Ok(chunk)
     }
