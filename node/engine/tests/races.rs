@@ -3,6 +3,7 @@
 //! Each key has one writer, which notes every version before it is written (`begun`) and after (`done`). Whatever a
 //! reader finds must be at least what was done before its read began and at most what was begun when it ended.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::disallowed_methods)] // threads race in real time
 
 mod support;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use support::{audit, move_to, names, open, options, put, seed};
+use support::{EndOnPanic, audit, move_to, names, open, options, put, seed};
 use thermocline_engine::*;
 
 const KEYS: usize = 48;
@@ -124,16 +125,7 @@ fn nothing_is_stale_or_vanishes(tiers: usize, row_cache_bytes: Option<u64>) {
     let (table, running) = (Table::new(), AtomicBool::new(true));
     let thread = |number: u64, body: &dyn Fn(&mut ChaCha8Rng)| {
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ (number << 32));
-        // One that fails ends the others.
-        struct End<'a>(&'a AtomicBool);
-        impl Drop for End<'_> {
-            fn drop(&mut self) {
-                if std::thread::panicking() {
-                    self.0.store(false, Ordering::SeqCst);
-                }
-            }
-        }
-        let _end = End(&running);
+        let _end = EndOnPanic(&running);
         while running.load(Ordering::SeqCst) {
             body(&mut random);
         }
@@ -207,19 +199,21 @@ fn every_scan_sees_whole_batches_while_data_moves() {
     let running = AtomicBool::new(true);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for round in 1..400 {
+            for round in (1..400).take_while(|_| running.load(Ordering::SeqCst)) {
                 write(round);
                 std::thread::sleep(Duration::from_millis(5));
             }
             running.store(false, Ordering::SeqCst);
         });
         scope.spawn(|| {
+            let _end = EndOnPanic(&running);
             let mut random = ChaCha8Rng::seed_from_u64(1);
             while running.load(Ordering::SeqCst) {
                 move_something(&engine, 3, &mut random);
             }
         });
         scope.spawn(|| {
+            let _end = EndOnPanic(&running);
             let mut last = 0;
             while running.load(Ordering::SeqCst) {
                 let snapshot = engine.snapshot().unwrap();
@@ -258,6 +252,7 @@ fn wipes_and_installs_hold_against_movers_writers_and_copies_up() {
     let running = AtomicBool::new(true);
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let _end = EndOnPanic(&running);
             let mut random = ChaCha8Rng::seed_from_u64(seed ^ 1);
             while running.load(Ordering::SeqCst) {
                 let (a, b) = (random.random_range(0..KEYS), random.random_range(0..KEYS));
@@ -283,6 +278,7 @@ fn wipes_and_installs_hold_against_movers_writers_and_copies_up() {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
+        let _end = EndOnPanic(&running);
         for round in 0..40 {
             let lease = engine.lease_range(&half).unwrap();
             if random.random_range(0..2) == 0 {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use support::{eventually, move_all, open, options, put, value};
+use support::{EndOnPanic, eventually, move_all, open, options, put, value};
 use thermocline_engine::*;
 
 #[test]
@@ -92,8 +92,13 @@ fn counters_raised_under_conditions_lose_no_step_while_data_moves() {
         let writers: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
+                    let _end = EndOnPanic(&running);
                     for step in 0..STEPS {
+                        let mut attempts = 0;
                         loop {
+                            attempts += 1;
+                            assert!(attempts < 20_000, "the version that is read is never the stored one");
+                            assert!(running.load(Ordering::SeqCst), "another thread failed");
                             let now = engine.get(b"counter").unwrap().expect("the counter is there");
                             let count = u64::from_be_bytes(now.value.as_ref().try_into().unwrap());
                             let mut batch = Batch::default();
@@ -110,6 +115,7 @@ fn counters_raised_under_conditions_lose_no_step_while_data_moves() {
             })
             .collect();
         let mover = scope.spawn(|| {
+            let _end = EndOnPanic(&running);
             while running.load(Ordering::SeqCst) {
                 for to in ["warm", "hot", "cold", "warm", "hot"] {
                     move_all(&engine, to);

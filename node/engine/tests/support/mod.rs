@@ -1,16 +1,32 @@
 //! What the engine's integration tests share: stores of any number of tiers, seeds, pause points.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, dead_code)]
+#![allow(clippy::disallowed_methods)] // threads race in real time
 
 pub mod clock;
 pub mod pause;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use thermocline_engine::*;
+
+/// How long a thread stands at a pause before it goes on by itself.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ends the threads of a test when one of them fails: they run while the flag is set.
+pub struct EndOnPanic<'a>(pub &'a AtomicBool);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(false, Ordering::SeqCst);
+        }
+    }
+}
 
 /// The names of the tiers of a store with so many of them, fastest first.
 pub fn names(tiers: usize) -> &'static [&'static str] {
