@@ -21,7 +21,8 @@ help: ## List the targets
 bootstrap: ## Install the build packages that are missing (Debian, Ubuntu), or say which
 	@scripts/bootstrap
 
-run: bootstrap ## Build, start a local fleet, import real data, watch it tier (under 3 minutes after the build)
+run: ## Build, start a local fleet, import real data, watch it tier (under 3 minutes after the build)
+	@scripts/bootstrap --data
 	@scripts/build
 	@$(TARGET)/debug/thermoctl demo $(ARGS)
 
