@@ -36,6 +36,7 @@ fn the_commands_are_those_that_scripts_rely_on() {
             "bench",
             "top",
             "local",
+            "demo",
             "apply",
             "describe",
             "delete",

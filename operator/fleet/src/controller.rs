@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use thermocline_crds::v1alpha1::{ValidatedMigration, MigrationPhase};
+use thermocline_crds::v1alpha1::{MigrationPhase, ValidatedMigration};
 use thermocline_crds::{Kind, Object};
 use thermocline_proto::v1;
 use tokio::time::Instant;
@@ -127,14 +127,17 @@ impl<H: Home> Controller<H> {
         }
         let observed = self.home.observe().await?;
         let statuses = self.watches.latest();
-        self.write_statuses(&objects, View {
-            desired: &desired,
-            observed: &observed,
-            statuses: &statuses,
-            plan: &plan,
-            migrations: &steps,
-            now: (self.clock)(),
-        })
+        self.write_statuses(
+            &objects,
+            View {
+                desired: &desired,
+                observed: &observed,
+                statuses: &statuses,
+                plan: &plan,
+                migrations: &steps,
+                now: (self.clock)(),
+            },
+        )
         .await?;
         self.seen = observed;
         let serving = desired.nodes.keys().filter(|name| reconcile::serves(statuses.get(*name))).count();
@@ -162,9 +165,8 @@ impl<H: Home> Controller<H> {
     }
 
     fn watch(&mut self, desired: &Desired, observed: &BTreeMap<String, Observed>) {
-        let runs = |name: &String| {
-            observed.get(name).is_some_and(|node| !matches!(node.presence, Presence::Absent { .. }))
-        };
+        let runs =
+            |name: &String| observed.get(name).is_some_and(|node| !matches!(node.presence, Presence::Absent { .. }));
         let wanted = desired.nodes.iter().filter(|(name, _)| runs(name));
         let uris = wanted.map(|(name, node)| (name.clone(), self.home.admin_uri(&node.run))).collect();
         self.watches.watch(&uris);
@@ -208,11 +210,16 @@ impl<H: Home> Controller<H> {
     }
 
     async fn execute(&mut self, action: &Action, desired: &Desired) -> Result<(), H::Error> {
-        let (Action::Run(name) | Action::Replace(name) | Action::Stop(name) | Action::SetPolicy(name)
+        let (Action::Run(name)
+        | Action::Replace(name)
+        | Action::Stop(name)
+        | Action::SetPolicy(name)
         | Action::SetTiers(name)) = action;
         if let Action::Stop(name) = action {
             self.home.stop(name).await?;
-            return self.note(Kind::StorageNode, name, "Stopping", "nothing asks for it any more; its data stays").await;
+            return self
+                .note(Kind::StorageNode, name, "Stopping", "nothing asks for it any more; its data stays")
+                .await;
         }
         let Some(node) = desired.nodes.get(name) else {
             return Ok(());
@@ -228,20 +235,27 @@ impl<H: Home> Controller<H> {
             }
             Action::Replace(_) => {
                 self.home.replace(&node.run).await?;
-                self.note(Kind::StorageNode, name, "Restarting", "its configuration changed in what only a start can change")
-                    .await
+                self.note(
+                    Kind::StorageNode,
+                    name,
+                    "Restarting",
+                    "its configuration changed in what only a start can change",
+                )
+                .await
             }
             Action::SetPolicy(_) => match set_policy(&uri, &node.policy).await {
                 Ok(generation) => {
                     self.watches.note(name, |status| status.policy_generation = generation);
-                    self.note(Kind::StorageNode, name, "PolicySet", &format!("generation {generation} is in force")).await
+                    self.note(Kind::StorageNode, name, "PolicySet", &format!("generation {generation} is in force"))
+                        .await
                 }
                 Err(reason) => self.failed(Kind::StorageNode, name, "PolicyRefused", &reason).await,
             },
             Action::SetTiers(_) => match set_tiers(&uri, &node.tiers).await {
                 Ok(generation) => {
                     self.watches.note(name, |status| status.tiers_generation = generation);
-                    self.note(Kind::StorageNode, name, "TiersSet", &format!("generation {generation} is in force")).await
+                    self.note(Kind::StorageNode, name, "TiersSet", &format!("generation {generation} is in force"))
+                        .await
                 }
                 Err(reason) => self.failed(Kind::StorageNode, name, "TiersRefused", &reason).await,
             },
@@ -342,9 +356,7 @@ impl<H: Home> Controller<H> {
             let place = (new.kind(), new.name().to_owned());
             let old = objects.iter().find(|old| old.kind() == place.0 && old.name() == place.1);
             let rested = self.figures_written.get(&place).is_none_or(|at| at.elapsed() >= FIGURES);
-            let due = old.is_none_or(|old| {
-                status::is_urgent(old, &new) || (rested && status::is_material(old, &new))
-            });
+            let due = old.is_none_or(|old| status::is_urgent(old, &new) || (rested && status::is_material(old, &new)));
             if due {
                 self.home.write_status(new).await?;
                 self.figures_written.insert(place, Instant::now());

@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use thermocline_crds::v1alpha1::{
-    MigrationPolicy, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedTier,
-};
+use thermocline_crds::v1alpha1::{MigrationPolicy, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedTier};
 use thermocline_crds::{Kind, Object, Validated};
 use thermocline_node_config::PolicyConfig;
 use thermocline_proto::v1;
@@ -244,7 +242,8 @@ impl<'a> Parts<'a> {
 /// Why a fleet without shards cannot take these objects, beyond what the schemas say.
 #[must_use]
 pub fn refusals(objects: &[Object]) -> Vec<String> {
-    let named = |kind: Kind| objects.iter().filter(|object| object.kind() == kind).map(Object::name).collect::<Vec<_>>();
+    let named =
+        |kind: Kind| objects.iter().filter(|object| object.kind() == kind).map(Object::name).collect::<Vec<_>>();
     let (clusters, pools) = (named(Kind::StorageCluster), named(Kind::StoragePool));
     let mut refused = Vec::new();
     if clusters.len() > 1 {

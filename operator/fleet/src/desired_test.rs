@@ -115,14 +115,24 @@ fn what_is_sent_to_a_running_node_says_the_same_as_its_file() {
 fn what_a_running_node_can_change_leaves_its_fingerprint_and_all_else_does_not() {
     let before = of(&objects(ALL), &mut Memory::default());
     let fingerprint = |text: &str| of(&objects(text), &mut Memory::default()).nodes["main-0"].run.fingerprint.clone();
-    for (from, to) in [("size: 4Gi", "size: 5Gi"), ("highPercent: 80", "highPercent: 90"), ("throttle: 60Mi", "throttle: 1Mi"),
-        ("hysteresis: 3", "hysteresis: 4"), ("tiering: Paused", "tiering: Auto"), ("size: 512Mi", "size: 600Mi")]
-    {
+    for (from, to) in [
+        ("size: 4Gi", "size: 5Gi"),
+        ("highPercent: 80", "highPercent: 90"),
+        ("throttle: 60Mi", "throttle: 1Mi"),
+        ("hysteresis: 3", "hysteresis: 4"),
+        ("tiering: Paused", "tiering: Auto"),
+        ("size: 512Mi", "size: 600Mi"),
+    ] {
         assert_eq!(fingerprint(&ALL.replace(from, to)), before.nodes["main-0"].run.fingerprint, "{to}");
     }
-    for (from, to) in [("blockSize: 8Ki", "blockSize: 16Ki"), ("memory: 256Mi", "memory: 300Mi"), ("durability: Sync", "durability: Wal"),
-        ("reserve: 8Mi", "reserve: 9Mi"), ("kv: 8400", "kv: 8500"), ("{name: cold}, ", "")]
-    {
+    for (from, to) in [
+        ("blockSize: 8Ki", "blockSize: 16Ki"),
+        ("memory: 256Mi", "memory: 300Mi"),
+        ("durability: Sync", "durability: Wal"),
+        ("reserve: 8Mi", "reserve: 9Mi"),
+        ("kv: 8400", "kv: 8500"),
+        ("{name: cold}, ", ""),
+    ] {
         assert_ne!(fingerprint(&ALL.replace(from, to)), before.nodes["main-0"].run.fingerprint, "{to}");
     }
 }

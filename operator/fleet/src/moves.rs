@@ -33,9 +33,8 @@ impl Moves {
     #[must_use]
     pub fn parts(&self, migration: &str, nodes: &[String]) -> BTreeMap<String, Part> {
         let state = self.state.lock();
-        let of = |node: &String| {
-            state.parts.get(&(migration.to_owned(), node.clone())).cloned().unwrap_or(Part::Waiting)
-        };
+        let of =
+            |node: &String| state.parts.get(&(migration.to_owned(), node.clone())).cloned().unwrap_or(Part::Waiting);
         nodes.iter().map(|node| (node.clone(), of(node))).collect()
     }
 

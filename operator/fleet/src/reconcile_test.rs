@@ -79,7 +79,9 @@ fn a_node_that_never_ran_is_run_and_one_that_nothing_asks_for_is_stopped() {
 #[test]
 fn a_node_that_keeps_ending_is_run_after_pauses_that_grow_up_to_a_bound() {
     let mut fleet = Fleet::settled();
-    for (in_a_row, milliseconds, runs) in [(1, 249, false), (1, 250, true), (3, 999, false), (3, 1000, true), (99, 30_000, true)] {
+    for (in_a_row, milliseconds, runs) in
+        [(1, 249, false), (1, 250, true), (3, 999, false), (3, 1000, true), (99, 30_000, true)]
+    {
         fleet.see("main-0", ended(in_a_row, milliseconds, false));
         assert_eq!(!fleet.actions().is_empty(), runs, "{in_a_row} ends, {milliseconds} ms ago");
     }

@@ -110,7 +110,9 @@ impl View<'_> {
         let pending = self.pending(nodes);
         let ready = match (invalid, down.as_slice()) {
             (Some(reason), _) => said(false, Reason::InvalidSpec, reason),
-            (None, []) if nodes.is_empty() => said(false, Reason::ReferenceNotFound, "there is no node: apply a StoragePool"),
+            (None, []) if nodes.is_empty() => {
+                said(false, Reason::ReferenceNotFound, "there is no node: apply a StoragePool")
+            }
             (None, []) => match &pending {
                 None => said(true, Reason::AsDeclared, format!("{} of {} nodes serve", up.len(), nodes.len())),
                 Some(why) => said(false, Reason::Reconciling, why.as_str()),
@@ -206,7 +208,8 @@ impl View<'_> {
         let generation = pool.metadata.generation;
         let status = pool.status.get_or_insert_default();
         status.observed_generation = generation;
-        status.replicas = Some(count(nodes.iter().filter(|(name, _)| self.observed.contains_key(*name)).count() as u64));
+        status.replicas =
+            Some(count(nodes.iter().filter(|(name, _)| self.observed.contains_key(*name)).count() as u64));
         status.ready_replicas = Some(count(self.serving(&nodes).0.len() as u64));
         self.group(&mut status.conditions, &nodes, (self.invalid(Kind::StoragePool, &name), None), generation);
     }
@@ -245,12 +248,20 @@ impl View<'_> {
             (Some(Presence::Running { .. }), Some(told)) if serves(Some(told)) => {
                 said(true, Reason::AsDeclared, "it serves")
             }
-            (Some(Presence::Running { .. }), Some(told)) => said(false, Reason::NodesNotReady, told.health_reason.as_str()),
+            (Some(Presence::Running { .. }), Some(told)) => {
+                said(false, Reason::NodesNotReady, told.health_reason.as_str())
+            }
             (Some(Presence::Running { .. }), None) => said(false, Reason::Reconciling, "it does not answer yet"),
             (Some(Presence::Stopping), _) => said(false, Reason::Stopped, "it drains"),
-            (Some(Presence::Absent { ended: Some(ended) }), _) if ended.asked => said(false, Reason::Stopped, "it was stopped"),
-            (Some(Presence::Absent { ended: Some(ended) }), _) => said(false, Reason::CrashLooping, ended.reason.as_str()),
-            (Some(Presence::Absent { ended: None }) | None, _) => said(false, Reason::Reconciling, "it was not started yet"),
+            (Some(Presence::Absent { ended: Some(ended) }), _) if ended.asked => {
+                said(false, Reason::Stopped, "it was stopped")
+            }
+            (Some(Presence::Absent { ended: Some(ended) }), _) => {
+                said(false, Reason::CrashLooping, ended.reason.as_str())
+            }
+            (Some(Presence::Absent { ended: None }) | None, _) => {
+                said(false, Reason::Reconciling, "it was not started yet")
+            }
         };
         self.set(&mut status.conditions, ConditionType::Ready, ready, generation);
         let named = [(&name, desired)];
@@ -292,12 +303,15 @@ impl View<'_> {
         let status = tier.status.get_or_insert_default();
         status.observed_generation = generation;
         if !pools.is_empty() {
-            let told = pools.iter().map(|(pool, tiers)| in_pool(pool, tiers, reads.get(pool).copied().unwrap_or(0), &valid));
+            let told =
+                pools.iter().map(|(pool, tiers)| in_pool(pool, tiers, reads.get(pool).copied().unwrap_or(0), &valid));
             status.pools = told.collect();
         }
-        let used_by = self.desired.nodes.values().any(|node| {
-            node.tiers.tiers.iter().any(|setting| setting.name == valid.name.as_str())
-        });
+        let used_by = self
+            .desired
+            .nodes
+            .values()
+            .any(|node| node.tiers.tiers.iter().any(|setting| setting.name == valid.name.as_str()));
         let slow = valid.read_p99.and_then(|objective| {
             let slowest = status.pools.iter().filter_map(|pool| pool.read_p99_microseconds).max()?;
             (i128::from(slowest) > i128::try_from(objective.as_duration().as_micros()).ok()?)
@@ -314,7 +328,11 @@ impl View<'_> {
         let media = if under_reserve.is_empty() {
             said(false, Reason::AsDeclared, "no device reports errors or is under its reserve")
         } else {
-            said(true, Reason::MediaErrors, format!("under the reserve on {}: writes are refused until space returns", under_reserve.join(", ")))
+            said(
+                true,
+                Reason::MediaErrors,
+                format!("under the reserve on {}: writes are refused until space returns", under_reserve.join(", ")),
+            )
         };
         self.set(&mut status.conditions, ConditionType::MediaDegraded, media, generation);
     }
@@ -335,11 +353,15 @@ impl View<'_> {
             .map(|(name, _)| name.as_str())
             .collect();
         let verdict = match (self.desired.conflicts.get(&name), pools.as_slice(), waiting.as_slice()) {
-            (Some(winners), [], _) => said(false, Reason::Conflict, format!("{} governs its pools", winners.join(", "))),
+            (Some(winners), [], _) => {
+                said(false, Reason::Conflict, format!("{} governs its pools", winners.join(", ")))
+            }
             (None, [], _) => said(false, Reason::ReferenceNotFound, "there is no pool yet"),
             (_, _, []) => said(true, Reason::InForce, "every node follows it"),
             (_, _, _) if self.desired.paused => said(false, Reason::Paused, "spec.pause of the cluster holds it back"),
-            (_, _, waiting) => said(false, Reason::Reconciling, format!("{} have not confirmed it", waiting.join(", "))),
+            (_, _, waiting) => {
+                said(false, Reason::Reconciling, format!("{} have not confirmed it", waiting.join(", ")))
+            }
         };
         self.set(&mut status.conditions, ConditionType::InForce, verdict, generation);
     }
@@ -358,7 +380,9 @@ impl View<'_> {
         status.outcome = step.outcome.clone();
         let words = step.outcome.clone().unwrap_or_else(|| format!("{} of 100 parts are done", step.progress));
         let (moving, complete) = match step.phase {
-            MigrationPhase::Pending => (said(false, Reason::Waiting, words.clone()), said(false, Reason::Waiting, words)),
+            MigrationPhase::Pending => {
+                (said(false, Reason::Waiting, words.clone()), said(false, Reason::Waiting, words))
+            }
             MigrationPhase::Running => (said(true, Reason::Moving, words.clone()), said(false, Reason::Moving, words)),
             MigrationPhase::Paused => {
                 (said(false, Reason::PausedByRequest, words.clone()), said(false, Reason::PausedByRequest, words))
@@ -421,20 +445,32 @@ pub fn is_urgent(old: &Object, new: &Object) -> bool {
 #[must_use]
 pub fn is_material(old: &Object, new: &Object) -> bool {
     let (old, new) = (figures(old), figures(new));
-    old.len() != new.len()
-        || old.iter().zip(&new).any(|(old, new)| (old - new).abs() > 0.05 * old.abs().max(new.abs()))
+    old.len() != new.len() || old.iter().zip(&new).any(|(old, new)| (old - new).abs() > 0.05 * old.abs().max(new.abs()))
 }
 
 fn figures(object: &Object) -> Vec<f64> {
     let count = |number: i64| number as f64;
     match object {
-        Object::StorageNode(node) => node.status.iter().flat_map(|status| &status.tiers).flat_map(|tier| {
-            [count(tier.capacity_bytes), count(tier.used_bytes), count(tier.keys)]
-        }).collect(),
-        Object::StorageTier(tier) => tier.status.iter().flat_map(|status| &status.pools).flat_map(|pool| {
-            [count(pool.capacity_bytes), count(pool.used_bytes), count(pool.keys), pool.read_share_percent.unwrap_or(0.0),
-             pool.read_p99_microseconds.map_or(0.0, count)]
-        }).collect(),
+        Object::StorageNode(node) => node
+            .status
+            .iter()
+            .flat_map(|status| &status.tiers)
+            .flat_map(|tier| [count(tier.capacity_bytes), count(tier.used_bytes), count(tier.keys)])
+            .collect(),
+        Object::StorageTier(tier) => tier
+            .status
+            .iter()
+            .flat_map(|status| &status.pools)
+            .flat_map(|pool| {
+                [
+                    count(pool.capacity_bytes),
+                    count(pool.used_bytes),
+                    count(pool.keys),
+                    pool.read_share_percent.unwrap_or(0.0),
+                    pool.read_p99_microseconds.map_or(0.0, count),
+                ]
+            })
+            .collect(),
         _ => Vec::new(),
     }
 }

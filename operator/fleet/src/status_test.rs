@@ -32,7 +32,8 @@ fn scene(version: &str) -> Scene {
     let desired = desired_of(&objects, placement, &mut Memory::default());
     let fingerprint = desired.nodes["main-0"].run.fingerprint.clone();
     let presence = Presence::Running { fingerprint, since: Duration::ZERO };
-    let tier = v1::TierStatus { name: "hot".into(), used_bytes: 1 << 30, keys: 3, reads: 5, ..v1::TierStatus::default() };
+    let tier =
+        v1::TierStatus { name: "hot".into(), used_bytes: 1 << 30, keys: 3, reads: 5, ..v1::TierStatus::default() };
     let status = v1::NodeStatus {
         health: v1::Health::Serving.into(),
         version: version.into(),
@@ -120,7 +121,10 @@ fn a_node_that_ended_by_itself_is_told_with_its_reason() {
     let told = scene.told(2);
     let node = told.iter().find(|object| object.kind() == Kind::StorageNode).unwrap();
     let text = node.to_yaml().unwrap();
-    assert!(text.contains("state: Stopped") && text.contains("CrashLooping") && text.contains("exit status 2"), "{text}");
+    assert!(
+        text.contains("state: Stopped") && text.contains("CrashLooping") && text.contains("exit status 2"),
+        "{text}"
+    );
     assert_eq!(conditions(&told, Kind::StorageCluster)[1].1, "False", "no node serves");
 }
 

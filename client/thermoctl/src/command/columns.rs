@@ -14,8 +14,7 @@ pub(super) struct Column {
 
 /// The columns of a kind: the name, then what its definition names with priority 0.
 pub(super) fn columns(kind: Kind) -> Vec<Column> {
-    let mut columns =
-        vec![Column { title: "NAME".to_owned(), path: ".metadata.name".to_owned(), is_date: false }];
+    let mut columns = vec![Column { title: "NAME".to_owned(), path: ".metadata.name".to_owned(), is_date: false }];
     for definition in generate::definitions().into_iter().filter(|one| one.spec.names.kind == kind.as_str()) {
         let declared = definition.spec.versions.into_iter().flat_map(|version| version.additional_printer_columns);
         for column in declared.flatten().filter(|column| column.priority.unwrap_or(0) == 0) {

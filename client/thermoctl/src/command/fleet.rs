@@ -9,6 +9,7 @@ use serde_json::Value;
 use thermocline_crds::{Kind, Object, v1alpha1::Tiering, validate};
 use thermocline_fleet::desired;
 use thermocline_fleet::event::EventType;
+use thermocline_fleet::home::Change;
 use thermocline_fleet::local::{EventLog, Layout, ObjectStore, StoreError, SupervisorRecord};
 
 use super::{Ended, columns, objects::Reference};
@@ -80,8 +81,7 @@ pub(super) async fn get(context: &Context, reference: &Reference) -> Ended {
     context.printer.print(&values, |values| {
         let mut text = String::new();
         for kind in Kind::ALL {
-            let of_kind: Vec<Value> =
-                values.iter().filter(|value| value["kind"] == kind.as_str()).cloned().collect();
+            let of_kind: Vec<Value> = values.iter().filter(|value| value["kind"] == kind.as_str()).cloned().collect();
             if !of_kind.is_empty() {
                 if !text.is_empty() {
                     text.push('\n');
@@ -155,23 +155,32 @@ pub(super) async fn apply(context: &Context, objects: Vec<Object>) -> Ended {
 }
 
 /// Applies objects to a state folder and says what came of each.
-pub(super) fn apply_to(context: &Context, layout: &Layout, objects: Vec<Object>) -> Result<(), CommandError> {
+fn apply_to(context: &Context, layout: &Layout, objects: Vec<Object>) -> Result<(), CommandError> {
+    let changes = write_to(context, layout, objects)?;
+    let answer: Vec<Value> = changes
+        .iter()
+        .map(|(object, change)| {
+            let (kind, name) = object.split_once('/').unwrap_or_default();
+            serde_json::json!({ "kind": kind, "name": name, "change": change.as_str() })
+        })
+        .collect();
+    context
+        .printer
+        .print(&answer, |_| changes.iter().map(|(object, change)| format!("{object} {}\n", change.as_str())).collect())
+}
+
+/// Applies objects to a state folder: `Kind/name` of each and what came of it.
+pub(super) fn write_to(
+    context: &Context,
+    layout: &Layout,
+    objects: Vec<Object>,
+) -> Result<Vec<(String, Change)>, CommandError> {
     for remark in objects.iter().flat_map(desired::ignored) {
         context.printer.remark(&remark);
     }
-    let names: Vec<(Kind, String)> = objects.iter().map(|object| (object.kind(), object.name().to_owned())).collect();
+    let names: Vec<String> = objects.iter().map(|object| format!("{}/{}", object.kind(), object.name())).collect();
     let changes = store(layout).apply(objects).map_err(failure(format!("applying {} objects", names.len())))?;
-    let answer: Vec<Value> = names
-        .iter()
-        .zip(&changes)
-        .map(|((kind, name), change)| {
-            serde_json::json!({ "kind": kind.as_str(), "name": name, "change": change.as_str() })
-        })
-        .collect();
-    context.printer.print(&answer, |_| {
-        let lines = names.iter().zip(&changes).map(|((kind, name), change)| format!("{kind}/{name} {}\n", change.as_str()));
-        lines.collect()
-    })
+    Ok(names.into_iter().zip(changes).collect())
 }
 
 /// Without a supervisor nothing follows the objects.

@@ -40,9 +40,7 @@ const DOWN: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(context: &Context, command: &LocalCommand) -> Ended {
     match command {
-        LocalCommand::Up { file, foreground, address, wait } => {
-            up(context, file, *foreground, *address, *wait).await
-        }
+        LocalCommand::Up { file, foreground, address, wait } => up(context, file, *foreground, *address, *wait).await,
         LocalCommand::Down { destroy, yes } => down(context, *destroy, *yes).await,
         LocalCommand::Status => status(context).await,
         LocalCommand::Supervise => run_supervisor(context).await,
@@ -126,7 +124,10 @@ pub(super) fn prepare(
     let settings = known.unwrap_or(settings);
     check_addresses(layout, &all, settings.first_address)?;
     layout.create(settings).map_err(|error| failed(ATTEMPTED)(&error))?;
-    fleet::apply_to(context, layout, objects)
+    for (object, change) in fleet::write_to(context, layout, objects)? {
+        tracing::info!(object, change = change.as_str());
+    }
+    Ok(())
 }
 
 /// An address that something else uses is told before anything is started.
@@ -152,13 +153,7 @@ fn check_addresses(layout: &Layout, objects: &[Object], first_address: Ipv4Addr)
     ))
 }
 
-async fn up(
-    context: &Context,
-    file: &Path,
-    foreground: bool,
-    address: Option<Ipv4Addr>,
-    wait: Duration,
-) -> Ended {
+async fn up(context: &Context, file: &Path, foreground: bool, address: Option<Ipv4Addr>, wait: Duration) -> Ended {
     let objects = read_manifests(file)?;
     let layout = home_of(context, &objects)?;
     if let Some(record) = SupervisorRecord::alive(&layout) {
@@ -192,7 +187,8 @@ fn spawn_supervisor(layout: &Layout) -> Result<std::process::Child, CommandError
     let log_path = layout.supervisor_log();
     let written = |source: io::Error| CommandError::Write { what: log_path.display().to_string(), source };
     let log = fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(written)?;
-    let errors = log.try_clone().map_err(|source| CommandError::Write { what: "the supervisor's log".to_owned(), source })?;
+    let errors =
+        log.try_clone().map_err(|source| CommandError::Write { what: "the supervisor's log".to_owned(), source })?;
     let program = env::current_exe().map_err(|source| CommandError::Read { path: "thermoctl".into(), source })?;
     Command::new(&program)
         .args(["--verbose", "local", "supervise", "--home"])
@@ -245,7 +241,8 @@ pub(super) async fn wait_until_ready(
     mut ended: impl FnMut() -> Option<String>,
 ) -> Result<(), CommandError> {
     let store = fleet::store(layout);
-    let target = if context.printer.draws_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target =
+        if context.printer.draws_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let spinner = ProgressBar::with_draw_target(None, target);
     spinner.enable_steady_tick(LOOK);
     let begun = Instant::now();

@@ -100,8 +100,8 @@ impl Layout {
             fs::create_dir_all(&folder).map_err(io("make", &folder))?;
         }
         let path = self.settings_file();
-        let text = serde_yaml::to_string(&settings)
-            .map_err(|source| LayoutError::Settings { path: path.clone(), source })?;
+        let text =
+            serde_yaml::to_string(&settings).map_err(|source| LayoutError::Settings { path: path.clone(), source })?;
         write_in_one_step(&path, text.as_bytes()).map_err(io("write", &path))?;
         Ok(settings)
     }
@@ -113,9 +113,7 @@ impl Layout {
     pub fn settings(&self) -> Result<Option<HomeSettings>, LayoutError> {
         let path = self.settings_file();
         match fs::read_to_string(&path) {
-            Ok(text) => {
-                serde_yaml::from_str(&text).map(Some).map_err(|source| LayoutError::Settings { path, source })
-            }
+            Ok(text) => serde_yaml::from_str(&text).map(Some).map_err(|source| LayoutError::Settings { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(LayoutError::Io { attempt: "read", path, source }),
         }

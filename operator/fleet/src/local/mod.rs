@@ -27,7 +27,7 @@ mod supervisor;
 
 pub use endpoints::EndpointsError;
 pub use events::{EventLog, EventLogError};
-pub use home::{LocalHome, LocalHomeError, NodeProcess, taken_addresses, TakenAddress};
+pub use home::{LocalHome, LocalHomeError, NodeProcess, TakenAddress, taken_addresses};
 pub use layout::{HomeSettings, Layout, LayoutError, Purpose};
 pub use lock::{LockError, SupervisorLock, SupervisorRecord};
 pub use object_store::{ObjectStore, StoreError};

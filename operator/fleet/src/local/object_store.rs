@@ -273,17 +273,19 @@ impl ObjectStore {
 
     fn write(&self, object: &Object) -> Result<(), StoreError> {
         let path = self.path(object.kind(), object.name());
-        let text = object
-            .to_yaml()
-            .map_err(|source| StoreError::Object { path: path.clone(), source: Box::new(source) })?;
+        let text =
+            object.to_yaml().map_err(|source| StoreError::Object { path: path.clone(), source: Box::new(source) })?;
         write_in_one_step(&path, text.as_bytes()).map_err(|source| StoreError::Io { attempt: "write", path, source })
     }
 
     fn lock(&self) -> Result<File, StoreError> {
         let path = self.layout.objects_lock();
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        file.and_then(|file| file.lock().map(|()| file))
-            .map_err(|source| StoreError::Io { attempt: "lock", path, source })
+        file.and_then(|file| file.lock().map(|()| file)).map_err(|source| StoreError::Io {
+            attempt: "lock",
+            path,
+            source,
+        })
     }
 }
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::local::HomeSettings;
 
-const CLUSTER: &str = "{apiVersion: thermocline.dev/v1alpha1, kind: StorageCluster, metadata: {name: demo}, spec: {version: 0.1.0}}";
+const CLUSTER: &str =
+    "{apiVersion: thermocline.dev/v1alpha1, kind: StorageCluster, metadata: {name: demo}, spec: {version: 0.1.0}}";
 const TIER: &str = "{apiVersion: thermocline.dev/v1alpha1, kind: StorageTier, metadata: {name: hot}, spec: {cluster: demo, rank: 0, medium: NVMe, size: 1Gi}}";
 const POOL: &str = "{apiVersion: thermocline.dev/v1alpha1, kind: StoragePool, metadata: {name: main}, spec: {cluster: demo, replicas: 2, tiers: [{name: hot}]}}";
 

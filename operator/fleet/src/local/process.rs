@@ -53,7 +53,8 @@ pub fn adoption(record: &Started, boot: &str, seen: Option<&Seen>) -> Adoption {
 /// # Errors
 /// That the system does not tell.
 pub fn started(pid: u32) -> io::Result<Started> {
-    let seen = see(pid).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("process {pid} is not there")))?;
+    let seen =
+        see(pid).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("process {pid} is not there")))?;
     Ok(Started { pid, start_ticks: seen.start_ticks, boot: boot()? })
 }
 

@@ -56,11 +56,15 @@ pub(super) fn read(file: Option<&Path>, seed: u64) -> Result<DataSet, CommandErr
 fn package_index() -> Result<String, CommandError> {
     const NAME_A_FILE: &str =
         "name a file of at least 100 kB with --data FILE (`make run DATA=FILE`): each line or paragraph is a record";
-    let lists: Vec<PathBuf> = fs::read_dir(LISTS).map_or_else(|_| Vec::new(), |entries| {
-        let paths = entries.flatten().map(|entry| entry.path());
-        let is_index = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("_Packages"));
-        paths.filter(is_index).collect()
-    });
+    let lists: Vec<PathBuf> = fs::read_dir(LISTS).map_or_else(
+        |_| Vec::new(),
+        |entries| {
+            let paths = entries.flatten().map(|entry| entry.path());
+            let is_index =
+                |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("_Packages"));
+            paths.filter(is_index).collect()
+        },
+    );
     if lists.is_empty() {
         return Err(CommandError::Usage(format!(
             "{LISTS} holds no package index of apt: run `apt-get update` as root, or {NAME_A_FILE}"
@@ -126,7 +130,8 @@ fn build(source: String, mut records: Source, seed: u64) -> Result<DataSet, Comm
         index += 1;
         kept
     });
-    let once: u64 = records.iter().map(|(name, value)| (name.as_ref().map_or(8, String::len) + value.len()) as u64).sum();
+    let once: u64 =
+        records.iter().map(|(name, value)| (name.as_ref().map_or(8, String::len) + value.len()) as u64).sum();
     if once < LEAST_SOURCE {
         return Err(CommandError::Usage(format!(
             "{source} holds {once} bytes in {} records, the demonstration needs at least {LEAST_SOURCE}; name a larger file with --data FILE",

@@ -36,7 +36,8 @@ pub(super) async fn import(client: &Client, records: &[(Bytes, Bytes)], done: &A
     let sink = StoreSink::new(client.clone(), PATIENCE);
     stream::iter(0..stride)
         .map(|first| {
-            let batch: Vec<(Bytes, Bytes)> = order.iter().skip(first).step_by(stride).map(|one| (*one).clone()).collect();
+            let batch: Vec<(Bytes, Bytes)> =
+                order.iter().skip(first).step_by(stride).map(|one| (*one).clone()).collect();
             let count = batch.len() as u64;
             let sink = &sink;
             async move {

@@ -31,7 +31,7 @@ use crate::{
     args::DemoArguments,
     context::Context,
     home,
-    output::{Format, bytes, count, percent, rate},
+    output::{bytes, count, percent, rate},
     workload::{self, KeyDistribution, Live, Mix, Pace, Plan, Report, Stop, Zipf},
 };
 
@@ -56,9 +56,9 @@ pub(super) async fn run(context: &Context, arguments: &DemoArguments) -> Ended {
     let data = data_set::read(arguments.data.as_deref(), seed)?;
     clear(&layout).await?;
     let settings = HomeSettings { first_address: arguments.address, purpose: Purpose::Demonstration };
-    let quiet = Context { printer: crate::output::Printer { format: Format::Table, ..context.printer }, ..context.clone() };
-    local::prepare(&quiet, &layout, settings, objects.clone())?;
-    let interrupted = local::stop_signal().map_err(|source| CommandError::Read { path: "the process's signals".into(), source })?;
+    local::prepare(context, &layout, settings, objects.clone())?;
+    let interrupted =
+        local::stop_signal().map_err(|source| CommandError::Read { path: "the process's signals".into(), source })?;
     let (mut fleet_task, stop) = start(&layout);
     let shown = show(context, arguments, &layout, &objects, data, seed);
     let outcome = tokio::select! {
@@ -94,7 +94,9 @@ fn start(layout: &Layout) -> (FleetTask, oneshot::Sender<()>) {
     (tokio::spawn(supervise(layout.clone(), local::node_program(), Timestamp::now, stop)), sender)
 }
 
-fn fleet_ended(ended: Result<Result<thermocline_fleet::local::Stopped, SupervisorError>, tokio::task::JoinError>) -> CommandError {
+fn fleet_ended(
+    ended: Result<Result<thermocline_fleet::local::Stopped, SupervisorError>, tokio::task::JoinError>,
+) -> CommandError {
     match ended {
         Ok(Err(error)) => local::failed("supervising the fleet")(&error),
         Err(error) => local::failed("supervising the fleet")(&error),
@@ -114,7 +116,10 @@ async fn clear(layout: &Layout) -> Result<(), CommandError> {
         None => Ok(()),
         Some(Purpose::Fleet) => Err(CommandError::Fleet {
             attempted: ATTEMPTED.to_owned(),
-            detail: format!("{} is the state folder of a fleet; name another one with --home DIR", layout.root().display()),
+            detail: format!(
+                "{} is the state folder of a fleet; name another one with --home DIR",
+                layout.root().display()
+            ),
             code: ExitCode::Usage,
         }),
         Some(Purpose::Demonstration) => {
@@ -172,7 +177,12 @@ async fn show(
     if statuses.len() < client.nodes().len() {
         return Err(CommandError::Fleet {
             attempted: "measuring the fleet".to_owned(),
-            detail: format!("{} of {} nodes answer; see {}", statuses.len(), client.nodes().len(), layout.nodes().display()),
+            detail: format!(
+                "{} of {} nodes answer; see {}",
+                statuses.len(),
+                client.nodes().len(),
+                layout.nodes().display()
+            ),
             code: ExitCode::Unavailable,
         });
     }
@@ -290,12 +300,7 @@ fn line(per_second: f64, (p50, p99): (u64, u64), statuses: &[NodeStatus]) -> Str
     });
     let fill: Vec<String> = fill.collect();
     let moved: u64 = summary.moves.iter().map(|line| line.records).sum();
-    format!(
-        "{}  p50 {p50} us  p99 {p99} us  {}  moved {} records",
-        rate(per_second),
-        fill.join("  "),
-        count(moved)
-    )
+    format!("{}  p50 {p50} us  p99 {p99} us  {}  moved {} records", rate(per_second), fill.join("  "), count(moved))
 }
 
 /// What the nodes say; those that do not answer are left out.

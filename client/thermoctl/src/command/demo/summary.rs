@@ -127,8 +127,7 @@ impl Summary {
                 format!("{:.4}", tier.used_bytes as f64 / GIB * tier.cost_per_gib_month),
             ]
         });
-        let header =
-            ["TIER", "MEDIUM", "BYTES", "OF ALL", "KEYS", "READS", "P50", "P99", "COST/MONTH"];
+        let header = ["TIER", "MEDIUM", "BYTES", "OF ALL", "KEYS", "READS", "P50", "P99", "COST/MONTH"];
         let mut text = printer.table(&header, rows.collect());
         text.push_str(
             "READS: share of the reads that reached a tier; those that the row cache answered did not. P50, P99: of the slowest node.\n\
@@ -162,7 +161,8 @@ impl Summary {
             0.0
         };
         let fastest = self.tiers.first().map_or("the fastest medium", |tier| tier.medium.as_str());
-        let per_tib = |cost: f64| if self.stored_bytes == 0 { 0.0 } else { cost / (self.stored_bytes as f64 / GIB) * 1024.0 };
+        let per_tib =
+            |cost: f64| if self.stored_bytes == 0 { 0.0 } else { cost / (self.stored_bytes as f64 / GIB) * 1024.0 };
         text.push_str(&format!(
             "\nCost a month of the {} that are stored (costPerGiBMonth of the tiers): on {fastest} alone {:.4}, as they lie now {:.4}: {} less.\nFor each TiB stored like this: {:.2} on {fastest} alone, {:.2} now.\n",
             bytes(self.stored_bytes),
@@ -191,10 +191,18 @@ mod tests {
     use super::*;
     use crate::output::Format;
     use thermocline_crds::{Validated, validate};
-    use thermocline_proto::v1::{MoverStatus, MoveTotal, TierStatus};
+    use thermocline_proto::v1::{MoveTotal, MoverStatus, TierStatus};
 
     fn tier(name: &str, rank: u32, used_bytes: u64, reads: u64, read_p99_nanos: u64) -> TierStatus {
-        TierStatus { name: name.into(), rank, medium: "NVMe".into(), used_bytes, reads, read_p99_nanos, ..TierStatus::default() }
+        TierStatus {
+            name: name.into(),
+            rank,
+            medium: "NVMe".into(),
+            used_bytes,
+            reads,
+            read_p99_nanos,
+            ..TierStatus::default()
+        }
     }
 
     fn declared(text: &str) -> Vec<ValidatedTier> {
@@ -210,7 +218,14 @@ mod tests {
 
     #[test]
     fn tiers_and_moves_add_up_over_nodes_and_costs_follow_the_measured_bytes() {
-        let moved = MoveTotal { from: "hot".into(), to: "cold".into(), reason: "demote".into(), moves: 1, records: 5, bytes: 50 };
+        let moved = MoveTotal {
+            from: "hot".into(),
+            to: "cold".into(),
+            reason: "demote".into(),
+            moves: 1,
+            records: 5,
+            bytes: 50,
+        };
         let node = |p99| NodeStatus {
             tiers: vec![tier("hot", 0, 1 << 30, 30, p99), tier("cold", 20, 3 << 30, 10, 9_000)],
             mover: Some(MoverStatus { totals: vec![moved.clone()], ..MoverStatus::default() }),
