@@ -94,12 +94,7 @@ impl AdmissionPool {
     }
 
     /// Runs `call` on a blocking thread once there is room; `bytes` is what the request holds in memory.
-    pub async fn run<T, F>(
-        &self,
-        bytes: usize,
-        deadline: Option<Instant>,
-        call: F,
-    ) -> Result<T, AdmissionError>
+    pub async fn run<T, F>(&self, bytes: usize, deadline: Option<Instant>, call: F) -> Result<T, AdmissionError>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
@@ -187,10 +182,7 @@ struct Reservation {
 
 impl Reservation {
     fn take(counter: &AtomicUsize, bytes: usize, limit: usize, inner: &Arc<Inner>) -> Option<Self> {
-        add_within(counter, bytes, limit).then(|| Self {
-            inner: Arc::clone(inner),
-            bytes,
-        })
+        add_within(counter, bytes, limit).then(|| Self { inner: Arc::clone(inner), bytes })
     }
 }
 
@@ -203,9 +195,7 @@ impl Drop for Reservation {
 /// Adds where the sum stays within the limit. A count that guards nothing but itself needs no ordering.
 fn add_within(counter: &AtomicUsize, more: usize, limit: usize) -> bool {
     counter
-        .try_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
-            now.checked_add(more).filter(|sum| *sum <= limit)
-        })
+        .try_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_add(more).filter(|sum| *sum <= limit))
         .is_ok()
 }
 

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
-const SMALL: Limits = Limits {
-    running: 1,
-    waiting: 1,
-    bytes: 100,
-};
+const SMALL: Limits = Limits { running: 1, waiting: 1, bytes: 100 };
 
 /// Occupies the pool until the returned sender is dropped.
 async fn occupy(pool: &AdmissionPool) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
@@ -42,10 +38,7 @@ async fn a_call_beyond_the_queue_is_refused_at_once_and_room_admits_again() {
         async move { pool.run(10, None, || 2).await }
     });
     waits(&pool, 1).await;
-    assert_eq!(
-        pool.run(10, None, || 3).await,
-        Err(AdmissionError::QueueFull { waiting: 1 })
-    );
+    assert_eq!(pool.run(10, None, || 3).await, Err(AdmissionError::QueueFull { waiting: 1 }));
     assert_eq!(pool.state(), AdmissionState { running: 1, waiting: 1, refused: 1 });
     drop(release);
     running.await.unwrap();
@@ -57,10 +50,7 @@ async fn a_call_beyond_the_queue_is_refused_at_once_and_room_admits_again() {
 async fn bytes_in_hand_are_bounded_and_given_back() {
     let pool = AdmissionPool::new(SMALL);
     let (release, running) = occupy(&pool).await;
-    assert_eq!(
-        pool.run(91, None, || ()).await,
-        Err(AdmissionError::BytesFull { limit: 100 })
-    );
+    assert_eq!(pool.run(91, None, || ()).await, Err(AdmissionError::BytesFull { limit: 100 }));
     drop(release);
     running.await.unwrap();
     assert_eq!(pool.run(100, None, || 1).await, Ok(1));

@@ -44,12 +44,7 @@ pub struct Args {
     pub max_running: usize,
 
     /// Requests that wait for their turn; more are refused with RESOURCE_EXHAUSTED.
-    #[arg(
-        long,
-        env = "THERMOCLINE_MAX_WAITING",
-        value_name = "N",
-        default_value_t = 4096
-    )]
+    #[arg(long, env = "THERMOCLINE_MAX_WAITING", value_name = "N", default_value_t = 4096)]
     pub max_waiting: usize,
 
     /// Mebibytes that requests in hand hold together; more is refused with RESOURCE_EXHAUSTED.
@@ -61,12 +56,7 @@ pub struct Args {
     pub max_scans: usize,
 
     /// Overrides any field of the file, e.g. `--set tiers[0].size=2Gi`; may be given more than once.
-    #[arg(
-        long,
-        env = "THERMOCLINE_SET",
-        value_name = "FIELD=VALUE",
-        value_delimiter = ';'
-    )]
+    #[arg(long, env = "THERMOCLINE_SET", value_name = "FIELD=VALUE", value_delimiter = ';')]
     pub set: Vec<String>,
 
     /// Overrides `node`.
@@ -94,11 +84,7 @@ pub struct Args {
     #[arg(long, env = "THERMOCLINE_ROOT", value_name = "FOLDER")]
     pub root: Option<String>,
     /// Overrides `durability`.
-    #[arg(
-        long,
-        env = "THERMOCLINE_DURABILITY",
-        value_name = "sync|wal|buffered"
-    )]
+    #[arg(long, env = "THERMOCLINE_DURABILITY", value_name = "sync|wal|buffered")]
     pub durability: Option<String>,
     /// Overrides `memoryLimit`.
     #[arg(long, env = "THERMOCLINE_MEMORY_LIMIT", value_name = "SIZE")]
@@ -117,11 +103,7 @@ pub enum LogFormat {
 impl Args {
     /// What replaces the file's values: the named flags over `--set`, in this order.
     pub fn overrides(&self) -> Result<Vec<Override>, ConfigError> {
-        let mut overrides = self
-            .set
-            .iter()
-            .map(|text| Override::parse(text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut overrides = self.set.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
         let named = [
             ("node", &self.node),
             ("cluster", &self.cluster),
@@ -146,16 +128,8 @@ impl Args {
     pub fn request_limits(&self) -> RequestLimits {
         let bytes = self.max_request_mebibytes << 20;
         RequestLimits {
-            requests: Limits {
-                running: self.max_running,
-                waiting: self.max_waiting,
-                bytes,
-            },
-            scans: Limits {
-                running: self.max_scans,
-                waiting: self.max_scans,
-                bytes,
-            },
+            requests: Limits { running: self.max_running, waiting: self.max_waiting, bytes },
+            scans: Limits { running: self.max_scans, waiting: self.max_scans, bytes },
         }
     }
 }
@@ -211,7 +185,15 @@ mod tests {
     #[test]
     fn named_flags_win_over_set() {
         let args = Args::parse_from([
-            "thermocline-node", "--config", "x", "--node", "b", "--set", "node=a", "--set", "policy.paused=true",
+            "thermocline-node",
+            "--config",
+            "x",
+            "--node",
+            "b",
+            "--set",
+            "node=a",
+            "--set",
+            "policy.paused=true",
         ]);
         let overrides = args.overrides().unwrap();
         let fields: Vec<&str> = overrides.iter().map(|entry| entry.field.as_str()).collect();

@@ -38,18 +38,13 @@ impl OwnedRange {
 
     /// Whether every key of `start..end` lies in it; both may be empty, meaning unbounded.
     pub fn covers(&self, start: &[u8], end: &[u8]) -> bool {
-        let end_covered =
-            self.end.is_empty() || (!end.is_empty() && end <= self.end.as_slice());
+        let end_covered = self.end.is_empty() || (!end.is_empty() && end <= self.end.as_slice());
         start >= self.start.as_slice() && end_covered
     }
 
     /// Where a set of keys that is partly inside must be cut: the bound that separates the outsider from the range.
     pub fn split_point(&self, outside: &[u8]) -> &[u8] {
-        if outside < self.start.as_slice() {
-            &self.start
-        } else {
-            &self.end
-        }
+        if outside < self.start.as_slice() { &self.start } else { &self.end }
     }
 }
 

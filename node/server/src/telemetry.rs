@@ -10,7 +10,9 @@ use crate::args::LogFormat;
 #[derive(Debug, Error)]
 pub enum TelemetryError {
     /// The filter is not one.
-    #[error("`{filter}` is not a log filter; write a level such as info, or levels by module such as info,thermocline_engine=debug")]
+    #[error(
+        "`{filter}` is not a log filter; write a level such as info, or levels by module such as info,thermocline_engine=debug"
+    )]
     Filter {
         /// As given.
         filter: String,
@@ -25,13 +27,9 @@ pub enum TelemetryError {
 
 /// Sends logs to standard error in this format.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let filter =
+        EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_ansi(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -59,10 +57,7 @@ mod tests {
 
     #[test]
     fn a_chain_names_every_cause_once() {
-        let error = ConfigError::Read {
-            path: "node.yaml".into(),
-            source: std::io::Error::other("disk on fire"),
-        };
+        let error = ConfigError::Read { path: "node.yaml".into(), source: std::io::Error::other("disk on fire") };
         assert_eq!(chain(&error), "cannot read the configuration file node.yaml: disk on fire");
     }
 

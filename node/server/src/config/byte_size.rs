@@ -71,9 +71,7 @@ impl FromStr for ByteSize {
         }
         let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(9));
         let bytes = (digits(whole)? * scale + digits(fraction)?) * factor / scale;
-        u64::try_from(bytes)
-            .map(Self)
-            .map_err(|_| ByteSizeError::TooLarge)
+        u64::try_from(bytes).map(Self).map_err(|_| ByteSizeError::TooLarge)
     }
 }
 
@@ -81,9 +79,7 @@ fn digits(text: &str) -> Result<u128, ByteSizeError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(ByteSizeError::Malformed);
     }
-    text.parse::<u64>()
-        .map(u128::from)
-        .map_err(|_| ByteSizeError::TooLarge)
+    text.parse::<u64>().map(u128::from).map_err(|_| ByteSizeError::TooLarge)
 }
 
 impl fmt::Display for ByteSize {

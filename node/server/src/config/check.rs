@@ -17,8 +17,7 @@ use crate::owned_range::{OwnedRange, printable};
 /// Less than this cannot hold the write buffers of one tier.
 const LEAST_MEMORY: ByteSize = ByteSize::mebibytes(64);
 const MOST_TIERS: usize = 4;
-const NAME_ALLOWED: &str =
-    "1 to 253 letters, digits, `-`, `_` or `.`, beginning with a letter or digit";
+const NAME_ALLOWED: &str = "1 to 253 letters, digits, `-`, `_` or `.`, beginning with a letter or digit";
 
 /// The settings, or every field that is not allowed.
 pub fn check(config: &NodeConfig) -> Result<Settings, ConfigError> {
@@ -27,21 +26,13 @@ pub fn check(config: &NodeConfig) -> Result<Settings, ConfigError> {
     name(&mut problems, "cluster", &config.cluster);
     listeners(&mut problems, &config.listen);
     let range = range(&mut problems, &config.range.start, &config.range.end);
-    let memory_limit = config.memory_limit.as_deref().and_then(|text| {
-        size(&mut problems, "memoryLimit", text, LEAST_MEMORY)
-    });
+    let memory_limit =
+        config.memory_limit.as_deref().and_then(|text| size(&mut problems, "memoryLimit", text, LEAST_MEMORY));
     let tiers = tier::check(&mut problems, &config.tiers);
     if config.tiers.is_empty() || config.tiers.len() > MOST_TIERS {
-        problems.add(
-            "tiers",
-            format!("there are {}", config.tiers.len()),
-            "1 to 4 tiers, fastest first",
-        );
+        problems.add("tiers", format!("there are {}", config.tiers.len()), "1 to 4 tiers, fastest first");
     }
-    let policy = config
-        .policy
-        .as_ref()
-        .map(|policy| policy::check(&mut problems, policy, &config.tiers));
+    let policy = config.policy.as_ref().map(|policy| policy::check(&mut problems, policy, &config.tiers));
     let root = match (&config.root, config.tiers.first()) {
         (Some(root), _) if root.as_os_str().is_empty() => {
             problems.add("root", "is empty", "a folder, or leave the field out");
@@ -87,26 +78,18 @@ impl<T> FlattenSome<T> for Option<Option<T>> {
 fn name(problems: &mut Problems, field: &str, value: &str) {
     let good = value.len() <= 253
         && value.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && value
-            .chars()
-            .all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
+        && value.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
     if !good {
         problems.add(field, format!("`{value}` is not a name"), NAME_ALLOWED);
     }
 }
 
 fn listeners(problems: &mut Problems, listen: &Listen) {
-    let all: [(&str, SocketAddr); 3] = [
-        ("listen.kv", listen.kv),
-        ("listen.admin", listen.admin),
-        ("listen.http", listen.http),
-    ];
+    let all: [(&str, SocketAddr); 3] =
+        [("listen.kv", listen.kv), ("listen.admin", listen.admin), ("listen.http", listen.http)];
     for (later, (field, address)) in all.iter().enumerate() {
         // Port 0 lets the system choose, so two of them never collide.
-        let taken = all
-            .iter()
-            .take(later)
-            .find(|(_, other)| other == address && address.port() != 0);
+        let taken = all.iter().take(later).find(|(_, other)| other == address && address.port() != 0);
         if let Some((other, _)) = taken {
             problems.add(
                 *field,
@@ -132,11 +115,7 @@ fn range(problems: &mut Problems, start: &str, end: &str) -> Option<OwnedRange> 
     if range.is_none() {
         problems.add(
             "range.end",
-            format!(
-                "`{}` is not after the start `{}`",
-                printable(end.as_bytes()),
-                printable(start.as_bytes())
-            ),
+            format!("`{}` is not after the start `{}`", printable(end.as_bytes()), printable(start.as_bytes())),
             "a key after range.start, or empty for no upper bound",
         );
     }
@@ -144,12 +123,7 @@ fn range(problems: &mut Problems, start: &str, end: &str) -> Option<OwnedRange> 
 }
 
 /// Parses a size of at least `least`.
-pub(super) fn size(
-    problems: &mut Problems,
-    field: &str,
-    text: &str,
-    least: ByteSize,
-) -> Option<ByteSize> {
+pub(super) fn size(problems: &mut Problems, field: &str, text: &str, least: ByteSize) -> Option<ByteSize> {
     match ByteSize::from_str(text) {
         Ok(size) if size >= least => Some(size),
         Ok(_) => {
@@ -164,12 +138,7 @@ pub(super) fn size(
 }
 
 /// Parses a length of time of at least `least`.
-pub(super) fn duration(
-    problems: &mut Problems,
-    field: &str,
-    text: &str,
-    least: Duration,
-) -> Option<Duration> {
+pub(super) fn duration(problems: &mut Problems, field: &str, text: &str, least: Duration) -> Option<Duration> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration >= least => Some(duration),
         Ok(_) => {

@@ -55,11 +55,7 @@ pub struct FieldProblem {
 
 impl fmt::Display for FieldProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}: {}; allowed: {}",
-            self.field, self.problem, self.allowed
-        )
+        write!(formatter, "{}: {}; allowed: {}", self.field, self.problem, self.allowed)
     }
 }
 
@@ -80,26 +76,15 @@ pub struct Problems {
 
 impl Problems {
     /// Notes that `field` has a problem.
-    pub fn add(
-        &mut self,
-        field: impl Into<String>,
-        problem: impl Into<String>,
-        allowed: impl Into<String>,
-    ) {
-        self.found.push(FieldProblem {
-            field: field.into(),
-            problem: problem.into(),
-            allowed: allowed.into(),
-        });
+    pub fn add(&mut self, field: impl Into<String>, problem: impl Into<String>, allowed: impl Into<String>) {
+        self.found.push(FieldProblem { field: field.into(), problem: problem.into(), allowed: allowed.into() });
     }
 
     /// `value` if nothing was noted.
     pub fn into_result<T>(self, value: Option<T>) -> Result<T, ConfigError> {
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
-            _ => Err(ConfigError::Invalid {
-                problems: self.found,
-            }),
+            _ => Err(ConfigError::Invalid { problems: self.found }),
         }
     }
 }

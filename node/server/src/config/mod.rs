@@ -6,6 +6,7 @@
 
 mod byte_size;
 mod check;
+mod engine_options;
 mod error;
 mod overrides;
 mod policy;
@@ -23,30 +24,21 @@ pub use byte_size::{ByteSize, ByteSizeError};
 pub use check::check;
 pub use error::{ConfigError, FieldProblem};
 pub use overrides::Override;
-pub use settings::{
-    Compression, Medium, PolicySettings, ProfileSettings, Settings, TemperatureSettings,
-    TierSettings,
-};
+pub use settings::{Compression, Medium, PolicySettings, ProfileSettings, Settings, TemperatureSettings, TierSettings};
 
 /// Reads the file, lays the overrides over it (the last wins) and checks the outcome.
 pub fn load(path: &Path, overrides: &[Override]) -> Result<Settings, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     parse(&text, &path.display().to_string(), overrides)
 }
 
 /// As [`load`], from text; `origin` names it in errors.
 pub fn parse(text: &str, origin: &str, overrides: &[Override]) -> Result<Settings, ConfigError> {
-    let syntax = |origin: String| {
-        move |problem| ConfigError::Syntax { origin, problem }
-    };
+    let syntax = |origin: String| move |problem| ConfigError::Syntax { origin, problem };
     let config: NodeConfig = if overrides.is_empty() {
         serde_yaml::from_str(text).map_err(syntax(origin.to_owned()))?
     } else {
-        let mut document: serde_yaml::Value =
-            serde_yaml::from_str(text).map_err(syntax(origin.to_owned()))?;
+        let mut document: serde_yaml::Value = serde_yaml::from_str(text).map_err(syntax(origin.to_owned()))?;
         for entry in overrides {
             entry.apply(&mut document)?;
         }

@@ -19,35 +19,20 @@ pub struct Override {
 impl Override {
     /// An override whose value is text, whatever it looks like.
     pub fn text(field: &str, value: &str) -> Self {
-        Self {
-            field: field.to_owned(),
-            value: Value::String(value.to_owned()),
-        }
+        Self { field: field.to_owned(), value: Value::String(value.to_owned()) }
     }
 
     /// Parses `path=value`; the value is read as YAML, so that numbers and booleans keep their type.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let problem = |problem: &str| ConfigError::Override {
-            field: text.to_owned(),
-            problem: problem.to_owned(),
-        };
-        let (field, value) = text
-            .split_once('=')
-            .ok_or_else(|| problem("there is no `=`"))?;
-        let value =
-            serde_yaml::from_str(value).map_err(|_| problem("the value is not valid YAML"))?;
-        Ok(Self {
-            field: field.trim().to_owned(),
-            value,
-        })
+        let problem = |problem: &str| ConfigError::Override { field: text.to_owned(), problem: problem.to_owned() };
+        let (field, value) = text.split_once('=').ok_or_else(|| problem("there is no `=`"))?;
+        let value = serde_yaml::from_str(value).map_err(|_| problem("the value is not valid YAML"))?;
+        Ok(Self { field: field.trim().to_owned(), value })
     }
 
     /// Puts the value into the document; objects on the way are made, list entries must exist.
     pub fn apply(&self, document: &mut Value) -> Result<(), ConfigError> {
-        let problem = |problem: String| ConfigError::Override {
-            field: self.field.clone(),
-            problem,
-        };
+        let problem = |problem: String| ConfigError::Override { field: self.field.clone(), problem };
         let mut place = document;
         for step in steps(&self.field).map_err(problem)? {
             place = match step {

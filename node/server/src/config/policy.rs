@@ -14,11 +14,7 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 const LEAST_SPAN: Duration = Duration::from_millis(1);
 
 /// The policy, or `None` with the problems noted.
-pub(super) fn check(
-    problems: &mut Problems,
-    policy: &PolicyConfig,
-    tiers: &[TierConfig],
-) -> Option<PolicySettings> {
+pub(super) fn check(problems: &mut Problems, policy: &PolicyConfig, tiers: &[TierConfig]) -> Option<PolicySettings> {
     let temperatures: Vec<Option<TemperatureSettings>> = policy
         .temperatures
         .iter()
@@ -29,9 +25,10 @@ pub(super) fn check(
             temperature(problems, &field, entry)
         })
         .collect();
-    let evaluation_interval = policy.evaluation_interval.as_deref().and_then(|text| {
-        duration(problems, "policy.evaluationInterval", text, LEAST_INTERVAL)
-    });
+    let evaluation_interval = policy
+        .evaluation_interval
+        .as_deref()
+        .and_then(|text| duration(problems, "policy.evaluationInterval", text, LEAST_INTERVAL));
     let min_residency = policy
         .min_residency
         .as_deref()
@@ -43,11 +40,7 @@ pub(super) fn check(
     if let Some(hysteresis) = policy.hysteresis
         && !(1.0..=1000.0).contains(&hysteresis)
     {
-        problems.add(
-            "policy.hysteresis",
-            format!("{hysteresis} is out of range"),
-            "1 to 1000",
-        );
+        problems.add("policy.hysteresis", format!("{hysteresis} is out of range"), "1 to 1000");
     }
     Some(PolicySettings {
         generation: policy.generation,
@@ -60,32 +53,20 @@ pub(super) fn check(
     })
 }
 
-fn in_order(
-    problems: &mut Problems,
-    field: &str,
-    index: usize,
-    policy: &PolicyConfig,
-    tiers: &[TierConfig],
-) {
+fn in_order(problems: &mut Problems, field: &str, index: usize, policy: &PolicyConfig, tiers: &[TierConfig]) {
     let place = |name: &str| tiers.iter().position(|tier| tier.name == name);
     let Some(entry) = policy.temperatures.get(index) else {
         return;
     };
     let field = format!("{field}.tier");
-    let upper: Vec<&str> = tiers
-        .iter()
-        .take(tiers.len().saturating_sub(1))
-        .map(|tier| tier.name.as_str())
-        .collect();
+    let upper: Vec<&str> = tiers.iter().take(tiers.len().saturating_sub(1)).map(|tier| tier.name.as_str()).collect();
     let allowed = if upper.is_empty() {
         "no temperatures where there is one tier".to_owned()
     } else {
         format!("each once, fastest first: {}; the slowest tier takes the rest", upper.join(", "))
     };
-    let previous = index
-        .checked_sub(1)
-        .and_then(|before| policy.temperatures.get(before))
-        .and_then(|before| place(&before.tier));
+    let previous =
+        index.checked_sub(1).and_then(|before| policy.temperatures.get(before)).and_then(|before| place(&before.tier));
     match place(&entry.tier) {
         None => problems.add(field, format!("there is no tier `{}`", entry.tier), allowed),
         Some(last) if last + 1 == tiers.len() => {
@@ -98,11 +79,7 @@ fn in_order(
     }
 }
 
-fn temperature(
-    problems: &mut Problems,
-    field: &str,
-    entry: &TemperatureConfig,
-) -> Option<TemperatureSettings> {
+fn temperature(problems: &mut Problems, field: &str, entry: &TemperatureConfig) -> Option<TemperatureSettings> {
     if !entry.reads.is_finite() || entry.reads < 0.0 {
         problems.add(
             format!("{field}.reads"),
@@ -111,16 +88,6 @@ fn temperature(
         );
     }
     let per = duration(problems, &format!("{field}.per"), &entry.per, LEAST_SPAN);
-    let read_within = duration(
-        problems,
-        &format!("{field}.readWithin"),
-        &entry.read_within,
-        LEAST_SPAN,
-    );
-    Some(TemperatureSettings {
-        tier: entry.tier.clone(),
-        reads: entry.reads,
-        per: per?,
-        read_within: read_within?,
-    })
+    let read_within = duration(problems, &format!("{field}.readWithin"), &entry.read_within, LEAST_SPAN);
+    Some(TemperatureSettings { tier: entry.tier.clone(), reads: entry.reads, per: per?, read_within: read_within? })
 }

@@ -77,8 +77,16 @@ fn every_rule_names_its_field_and_what_is_allowed() {
         ("tiers[0].profile.compression=gzip", "tiers[0].profile.compression", "none, lz4 or zstd"),
         ("tiers[0].profile.compressionLevel=20", "tiers[0].profile.compressionLevel", "1 to 19"),
         ("tiers[0].profile.compressionDictionary=2Mi", "tiers[0].profile.compressionDictionary", "at most 1Mi"),
-        ("tiers[2].profile.compressionPerLevel={\"9\": none}", "tiers[2].profile.compressionPerLevel[\"9\"]", "\"0\" to \"6\""),
-        ("tiers[2].profile.compressionPerLevel={\"1\": lzw}", "tiers[2].profile.compressionPerLevel[\"1\"]", "none, lz4 or zstd"),
+        (
+            "tiers[2].profile.compressionPerLevel={\"9\": none}",
+            "tiers[2].profile.compressionPerLevel[\"9\"]",
+            "\"0\" to \"6\"",
+        ),
+        (
+            "tiers[2].profile.compressionPerLevel={\"1\": lzw}",
+            "tiers[2].profile.compressionPerLevel[\"1\"]",
+            "none, lz4 or zstd",
+        ),
         ("tiers[0].profile.blockSize=100", "tiers[0].profile.blockSize", "at least 1Ki"),
         ("tiers[0].profile.openFiles=1", "tiers[0].profile.openFiles", "16 to 1000000"),
         ("tiers[0].profile.writeBuffer=1", "tiers[0].profile.writeBuffer", "at least 64Ki"),

@@ -19,11 +19,8 @@ pub(super) fn check(problems: &mut Problems, tiers: &[TierConfig]) -> Option<Vec
     for (index, tier) in tiers.iter().enumerate() {
         against_faster(problems, index, tier, tiers.get(..index).unwrap_or_default());
     }
-    let parsed: Vec<Option<TierSettings>> = tiers
-        .iter()
-        .enumerate()
-        .map(|(index, tier)| one(problems, &format!("tiers[{index}]"), tier))
-        .collect();
+    let parsed: Vec<Option<TierSettings>> =
+        tiers.iter().enumerate().map(|(index, tier)| one(problems, &format!("tiers[{index}]"), tier)).collect();
     parsed.into_iter().collect()
 }
 
@@ -62,10 +59,7 @@ fn against_faster(problems: &mut Problems, index: usize, tier: &TierConfig, fast
 fn one(problems: &mut Problems, field: &str, tier: &TierConfig) -> Option<TierSettings> {
     let named = !tier.name.is_empty()
         && tier.name.len() <= 63
-        && tier
-            .name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        && tier.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !named {
         problems.add(
             format!("{field}.name"),
@@ -73,15 +67,9 @@ fn one(problems: &mut Problems, field: &str, tier: &TierConfig) -> Option<TierSe
             "1 to 63 lower-case letters, digits or `-`",
         );
     }
-    let medium = Medium::ALL
-        .into_iter()
-        .find(|medium| medium.name() == tier.medium);
+    let medium = Medium::ALL.into_iter().find(|medium| medium.name() == tier.medium);
     if medium.is_none() {
-        problems.add(
-            format!("{field}.medium"),
-            format!("`{}` is not a medium", tier.medium),
-            "NVMe, SSD or HDD",
-        );
+        problems.add(format!("{field}.medium"), format!("`{}` is not a medium", tier.medium), "NVMe, SSD or HDD");
     }
     if tier.path.as_os_str().is_empty() {
         problems.add(format!("{field}.path"), "is empty", "a folder on the tier's device");
@@ -89,9 +77,10 @@ fn one(problems: &mut Problems, field: &str, tier: &TierConfig) -> Option<TierSe
     let size_bytes = size(problems, &format!("{field}.size"), &tier.size, LEAST_SIZE);
     let reserve = reserve(problems, field, tier.reserve.as_deref(), size_bytes);
     let (high_watermark, low_watermark) = watermarks(problems, field, tier);
-    let throttle = tier.throttle.as_deref().and_then(|text| {
-        size(problems, &format!("{field}.throttle"), text, ByteSize::new(4096))
-    });
+    let throttle = tier
+        .throttle
+        .as_deref()
+        .and_then(|text| size(problems, &format!("{field}.throttle"), text, ByteSize::new(4096)));
     let profile = profile(problems, &format!("{field}.profile"), &tier.profile);
     Some(TierSettings {
         name: tier.name.clone(),
@@ -107,16 +96,10 @@ fn one(problems: &mut Problems, field: &str, tier: &TierConfig) -> Option<TierSe
     })
 }
 
-fn reserve(
-    problems: &mut Problems,
-    field: &str,
-    text: Option<&str>,
-    size_bytes: Option<ByteSize>,
-) -> Option<ByteSize> {
+fn reserve(problems: &mut Problems, field: &str, text: Option<&str>, size_bytes: Option<ByteSize>) -> Option<ByteSize> {
     let field = format!("{field}.reserve");
     match text {
-        None => size_bytes
-            .map(|size| MOST_DEFAULT_RESERVE.min(ByteSize::new(size.bytes() / 20))),
+        None => size_bytes.map(|size| MOST_DEFAULT_RESERVE.min(ByteSize::new(size.bytes() / 20))),
         Some(text) => {
             let reserve = size(problems, &field, text, ByteSize::new(0))?;
             if size_bytes.is_some_and(|size| reserve >= size) {
@@ -128,18 +111,10 @@ fn reserve(
 }
 
 fn watermarks(problems: &mut Problems, field: &str, tier: &TierConfig) -> (f64, f64) {
-    let high = tier
-        .high_watermark_percent
-        .unwrap_or(DEFAULT_HIGH_WATERMARK_PERCENT);
-    let low = tier
-        .low_watermark_percent
-        .unwrap_or_else(|| DEFAULT_LOW_WATERMARK_PERCENT.min(high.saturating_sub(1)));
+    let high = tier.high_watermark_percent.unwrap_or(DEFAULT_HIGH_WATERMARK_PERCENT);
+    let low = tier.low_watermark_percent.unwrap_or_else(|| DEFAULT_LOW_WATERMARK_PERCENT.min(high.saturating_sub(1)));
     if !(2..=100).contains(&high) {
-        problems.add(
-            format!("{field}.highWatermarkPercent"),
-            format!("{high} is out of range"),
-            "2 to 100",
-        );
+        problems.add(format!("{field}.highWatermarkPercent"), format!("{high} is out of range"), "2 to 100");
     }
     if low == 0 || low >= high {
         problems.add(
@@ -162,8 +137,7 @@ fn profile(problems: &mut Problems, field: &str, profile: &ProfileConfig) -> Pro
     };
     let cache = sized("cache", &profile.cache, 1 << 20, u64::MAX);
     let write_buffer = sized("writeBuffer", &profile.write_buffer, 1 << 16, 1 << 36);
-    let compression_dictionary =
-        sized("compressionDictionary", &profile.compression_dictionary, 0, 1 << 20);
+    let compression_dictionary = sized("compressionDictionary", &profile.compression_dictionary, 0, 1 << 20);
     let block_size = sized("blockSize", &profile.block_size, 1 << 10, 1 << 20);
     let mut within = |name: &str, value: Option<i64>, least: i64, most: i64| {
         if value.is_some_and(|value| !(least..=most).contains(&value)) {
@@ -177,10 +151,8 @@ fn profile(problems: &mut Problems, field: &str, profile: &ProfileConfig) -> Pro
     within("filterBits", profile.filter_bits.map(i64::from), 1, 30);
     within("compressionLevel", profile.compression_level.map(i64::from), 1, 19);
     within("openFiles", profile.open_files.map(i64::from), 16, 1_000_000);
-    let compression = profile
-        .compression
-        .as_deref()
-        .and_then(|text| compression(problems, &format!("{field}.compression"), text));
+    let compression =
+        profile.compression.as_deref().and_then(|text| compression(problems, &format!("{field}.compression"), text));
     let mut compression_per_level = Vec::new();
     for (level, text) in &profile.compression_per_level {
         let path = format!("{field}.compressionPerLevel[\"{level}\"]");

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 
 const MOST_HEAD_START: Duration = Duration::from_millis(10);
 

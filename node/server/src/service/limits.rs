@@ -22,9 +22,7 @@ pub const MAX_MESSAGE_BYTES: usize = 72 << 20;
 /// A key of 1 byte to 4 KiB; `field` names it in the refusal.
 pub fn key(field: &str, key: &[u8]) -> Result<(), Rejection> {
     if key.is_empty() {
-        return Err(Rejection::EmptyKey {
-            field: field.to_owned(),
-        });
+        return Err(Rejection::EmptyKey { field: field.to_owned() });
     }
     at_most(field, "bytes of a key", key.len(), MAX_KEY_BYTES)
 }
@@ -35,19 +33,9 @@ pub fn value(field: &str, value: &[u8]) -> Result<(), Rejection> {
 }
 
 /// `actual` is not over `limit`.
-pub fn at_most(
-    field: &str,
-    what: &'static str,
-    actual: usize,
-    limit: usize,
-) -> Result<(), Rejection> {
+pub fn at_most(field: &str, what: &'static str, actual: usize, limit: usize) -> Result<(), Rejection> {
     if actual > limit {
-        return Err(Rejection::OverLimit {
-            field: field.to_owned(),
-            what,
-            actual,
-            limit,
-        });
+        return Err(Rejection::OverLimit { field: field.to_owned(), what, actual, limit });
     }
     Ok(())
 }
@@ -58,17 +46,11 @@ pub fn owned_key(field: &str, bytes: &[u8], range: &OwnedRange) -> Result<(), Re
     if range.contains(bytes) {
         return Ok(());
     }
-    Err(Rejection::OutsideRange {
-        key: bytes.to_vec(),
-        range: range.clone(),
-    })
+    Err(Rejection::OutsideRange { key: bytes.to_vec(), range: range.clone() })
 }
 
 /// Keys that the node owns, all of them: where only some are outside, the refusal names where to cut.
-pub fn owned_keys<'a>(
-    keys: impl Iterator<Item = &'a [u8]>,
-    range: &OwnedRange,
-) -> Result<(), Rejection> {
+pub fn owned_keys<'a>(keys: impl Iterator<Item = &'a [u8]>, range: &OwnedRange) -> Result<(), Rejection> {
     let (mut inside, mut outside) = (false, None);
     for key in keys {
         if range.contains(key) {
@@ -86,10 +68,7 @@ pub fn owned_keys<'a>(
     }
     match outside {
         None => Ok(()),
-        Some(key) => Err(Rejection::OutsideRange {
-            key: key.to_vec(),
-            range: range.clone(),
-        }),
+        Some(key) => Err(Rejection::OutsideRange { key: key.to_vec(), range: range.clone() }),
     }
 }
 
@@ -101,19 +80,13 @@ pub fn header(header: Option<&v1::RequestHeader>) -> Result<(), Rejection> {
         return Ok(());
     };
     if header.shard != 0 {
-        return Err(Rejection::UnknownShard {
-            shard: header.shard,
-        });
+        return Err(Rejection::UnknownShard { shard: header.shard });
     }
     if header.epoch != 0 {
-        return Err(Rejection::UnknownEpoch {
-            epoch: header.epoch,
-        });
+        return Err(Rejection::UnknownEpoch { epoch: header.epoch });
     }
     match &header.request_id {
-        Some(id) if id.client.len() != 16 => Err(Rejection::RequestId {
-            actual: id.client.len(),
-        }),
+        Some(id) if id.client.len() != 16 => Err(Rejection::RequestId { actual: id.client.len() }),
         _ => Ok(()),
     }
 }

@@ -18,11 +18,7 @@ fn a_key_at_its_limit_passes_and_one_byte_more_does_not() {
 
 #[test]
 fn keys_on_both_sides_of_a_bound_are_refused_with_the_split_point() {
-    let keys: [(&[&[u8]], &[u8]); 3] = [
-        (&[b"b", b"x"], b"d"),
-        (&[b"x", b"y", b"c"], b"d"),
-        (&[b"c", b"a"], b"b"),
-    ];
+    let keys: [(&[&[u8]], &[u8]); 3] = [(&[b"b", b"x"], b"d"), (&[b"x", b"y", b"c"], b"d"), (&[b"c", b"a"], b"b")];
     for (keys, expected) in keys {
         match owned_keys(keys.iter().copied(), &middle()) {
             Err(Rejection::SpansRange { split, .. }) => assert_eq!(split, expected),

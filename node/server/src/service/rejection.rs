@@ -76,7 +76,9 @@ pub enum Rejection {
     /// Keys of which only some are this node's.
     #[error(
         "the batch spans nodes: key {} is outside of this node's range, {}; split the batch at key {}",
-        printable(key), shown(range), printable(split)
+        printable(key),
+        shown(range),
+        printable(split)
     )]
     SpansRange {
         /// The first key outside.
@@ -103,9 +105,9 @@ pub enum Rejection {
 impl Rejection {
     fn range(&self) -> Option<&OwnedRange> {
         match self {
-            Self::OutsideRange { range, .. }
-            | Self::SpansRange { range, .. }
-            | Self::ScanOutsideRange { range } => Some(range),
+            Self::OutsideRange { range, .. } | Self::SpansRange { range, .. } | Self::ScanOutsideRange { range } => {
+                Some(range)
+            }
             _ => None,
         }
     }
@@ -128,14 +130,8 @@ impl From<Rejection> for Status {
     fn from(rejection: Rejection) -> Self {
         let mut metadata = MetadataMap::new();
         if let Some(range) = rejection.range() {
-            let detail = v1::RangeMismatch {
-                start: range.start().to_vec().into(),
-                end: range.end().to_vec().into(),
-            };
-            metadata.insert_bin(
-                RANGE_MISMATCH_METADATA,
-                BinaryMetadataValue::from_bytes(&detail.encode_to_vec()),
-            );
+            let detail = v1::RangeMismatch { start: range.start().to_vec().into(), end: range.end().to_vec().into() };
+            metadata.insert_bin(RANGE_MISMATCH_METADATA, BinaryMetadataValue::from_bytes(&detail.encode_to_vec()));
         }
         Self::with_metadata(rejection.code(), rejection.to_string(), metadata)
     }

@@ -23,12 +23,7 @@ pub struct ControlGroup {
 impl ControlGroup {
     /// From `/proc/self/cgroup`; `mount` is where the hierarchies are, `/sys/fs/cgroup`.
     pub fn parse(proc_self_cgroup: &str, mount: &Path) -> Self {
-        let mut group = Self {
-            mount: mount.to_owned(),
-            unified: None,
-            memory: None,
-            cpu: None,
-        };
+        let mut group = Self { mount: mount.to_owned(), unified: None, memory: None, cpu: None };
         for line in proc_self_cgroup.lines() {
             let mut columns = line.splitn(3, ':');
             let (Some(_), Some(controllers), Some(path)) = (columns.next(), columns.next(), columns.next()) else {
@@ -65,20 +60,14 @@ impl ControlGroup {
             .levels("", self.unified.as_deref())
             .filter_map(|folder| parse_cpu_max(&read(&folder.join("cpu.max"))?));
         let version1 = self.levels("cpu", self.cpu.as_deref()).filter_map(|folder| {
-            parse_cpu_quota_v1(
-                &read(&folder.join("cpu.cfs_quota_us"))?,
-                &read(&folder.join("cpu.cfs_period_us"))?,
-            )
+            parse_cpu_quota_v1(&read(&folder.join("cpu.cfs_quota_us"))?, &read(&folder.join("cpu.cfs_period_us"))?)
         });
-        version2
-            .chain(version1)
-            .min_by(|left, right| left.0.total_cmp(&right.0))
+        version2.chain(version1).min_by(|left, right| left.0.total_cmp(&right.0))
     }
 
     /// The text of this group's `io.pressure`, version 2 only.
     pub fn io_pressure(&self) -> Option<String> {
-        self.levels("", self.unified.as_deref())
-            .find_map(|folder| read(&folder.join("io.pressure")))
+        self.levels("", self.unified.as_deref()).find_map(|folder| read(&folder.join("io.pressure")))
     }
 
     /// The group's folder and those above it, up to the mount.

@@ -44,10 +44,7 @@ pub fn space_of(folder: &Path) -> Option<FileSystemSpace> {
 /// The device that holds `folder`; `None` if it cannot be asked.
 pub fn device_of(folder: &Path) -> Option<DeviceNumber> {
     let facts = rustix::fs::stat(folder).ok()?;
-    Some(DeviceNumber {
-        major: rustix::fs::major(facts.st_dev),
-        minor: rustix::fs::minor(facts.st_dev),
-    })
+    Some(DeviceNumber { major: rustix::fs::major(facts.st_dev), minor: rustix::fs::minor(facts.st_dev) })
 }
 
 #[cfg(test)]

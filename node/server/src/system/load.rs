@@ -20,10 +20,7 @@ pub struct Roots {
 
 impl Default for Roots {
     fn default() -> Self {
-        Self {
-            proc: "/proc".into(),
-            cgroup: "/sys/fs/cgroup".into(),
-        }
+        Self { proc: "/proc".into(), cgroup: "/sys/fs/cgroup".into() }
     }
 }
 
@@ -61,26 +58,12 @@ struct Counters {
 impl LoadSampler {
     /// A sampler for the devices under `folders`; `stated_memory_limit` (from the configuration) wins over the group's.
     pub fn new(roots: Roots, folders: &[&Path], stated_memory_limit: Option<u64>) -> Self {
-        let mut devices: Vec<DeviceNumber> =
-            folders.iter().filter_map(|folder| device_of(folder)).collect();
+        let mut devices: Vec<DeviceNumber> = folders.iter().filter_map(|folder| device_of(folder)).collect();
         devices.dedup();
-        let group = ControlGroup::parse(
-            &read(&roots.proc.join("self/cgroup")).unwrap_or_default(),
-            &roots.cgroup,
-        );
-        let processors = group.cpu_limit().map_or_else(machine_processors, |limit| {
-            limit.0.min(machine_processors())
-        });
-        let memory_limit_bytes =
-            stated_memory_limit.unwrap_or_else(|| memory_limit(&roots, &group));
-        Self {
-            devices,
-            processors,
-            memory_limit_bytes,
-            group,
-            roots,
-            last: None,
-        }
+        let group = ControlGroup::parse(&read(&roots.proc.join("self/cgroup")).unwrap_or_default(), &roots.cgroup);
+        let processors = group.cpu_limit().map_or_else(machine_processors, |limit| limit.0.min(machine_processors()));
+        let memory_limit_bytes = stated_memory_limit.unwrap_or_else(|| memory_limit(&roots, &group));
+        Self { devices, processors, memory_limit_bytes, group, roots, last: None }
     }
 
     /// What the process may use, in bytes: as stated, else the smaller of the group's limit and the machine's memory.
@@ -91,36 +74,23 @@ impl LoadSampler {
     /// The load now; `elapsed` is the time since the last call, whose counters it is compared with.
     pub fn sample(&mut self, elapsed: Duration) -> Load {
         let now = self.read_counters();
-        let memory_bytes = read(&self.roots.proc.join("self/status"))
-            .and_then(|text| resident_bytes(&text))
-            .unwrap_or(0);
+        let memory_bytes =
+            read(&self.roots.proc.join("self/status")).and_then(|text| resident_bytes(&text)).unwrap_or(0);
         let (cpu_ratio, io_ratio) = match &self.last {
-            Some(last) if !elapsed.is_zero() => (
-                cpu_ratio(last, &now, elapsed, self.processors),
-                io_ratio(last, &now, elapsed),
-            ),
+            Some(last) if !elapsed.is_zero() => {
+                (cpu_ratio(last, &now, elapsed, self.processors), io_ratio(last, &now, elapsed))
+            }
             _ => (0.0, 0.0),
         };
         self.last = Some(now);
-        Load {
-            cpu_ratio,
-            memory_bytes,
-            memory_limit_bytes: self.memory_limit_bytes,
-            io_ratio,
-        }
+        Load { cpu_ratio, memory_bytes, memory_limit_bytes: self.memory_limit_bytes, io_ratio }
     }
 
     fn read_counters(&self) -> Counters {
         let diskstats = read(&self.roots.proc.join("diskstats")).unwrap_or_default();
         Counters {
-            cpu_ticks: read(&self.roots.proc.join("self/stat"))
-                .and_then(|text| used_cpu_ticks(&text))
-                .unwrap_or(0),
-            busy_milliseconds: self
-                .devices
-                .iter()
-                .map(|device| busy_milliseconds(&diskstats, *device))
-                .collect(),
+            cpu_ticks: read(&self.roots.proc.join("self/stat")).and_then(|text| used_cpu_ticks(&text)).unwrap_or(0),
+            busy_milliseconds: self.devices.iter().map(|device| busy_milliseconds(&diskstats, *device)).collect(),
             stalled_microseconds: self
                 .group
                 .io_pressure()
@@ -135,10 +105,7 @@ fn read(path: &Path) -> Option<String> {
 }
 
 fn machine_processors() -> f64 {
-    std::thread::available_parallelism()
-        .ok()
-        .and_then(|count| u32::try_from(count.get()).ok())
-        .map_or(1.0, f64::from)
+    std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok()).map_or(1.0, f64::from)
 }
 
 fn memory_limit(roots: &Roots, group: &ControlGroup) -> u64 {
@@ -182,11 +149,7 @@ mod tests {
     use super::*;
 
     fn counters(cpu_ticks: u64, busy: &[Option<u64>], stalled: Option<u64>) -> Counters {
-        Counters {
-            cpu_ticks,
-            busy_milliseconds: busy.to_vec(),
-            stalled_microseconds: stalled,
-        }
+        Counters { cpu_ticks, busy_milliseconds: busy.to_vec(), stalled_microseconds: stalled }
     }
 
     #[test]
@@ -211,10 +174,7 @@ mod tests {
     #[test]
     fn a_sampler_reads_what_the_kernel_writes() {
         let root = tempfile::tempdir().unwrap();
-        let roots = Roots {
-            proc: root.path().join("proc"),
-            cgroup: root.path().join("cgroup"),
-        };
+        let roots = Roots { proc: root.path().join("proc"), cgroup: root.path().join("cgroup") };
         fs::create_dir_all(roots.proc.join("self")).unwrap();
         fs::create_dir_all(roots.cgroup.join("pod")).unwrap();
         fs::write(roots.proc.join("self/cgroup"), "0::/pod\n").unwrap();
@@ -241,10 +201,7 @@ mod tests {
     #[test]
     fn a_machine_that_tells_nothing_still_has_a_load() {
         let root = tempfile::tempdir().unwrap();
-        let roots = Roots {
-            proc: root.path().into(),
-            cgroup: root.path().into(),
-        };
+        let roots = Roots { proc: root.path().into(), cgroup: root.path().into() };
         let mut sampler = LoadSampler::new(roots, &[], None);
         sampler.sample(Duration::ZERO);
         let load = sampler.sample(Duration::from_secs(1));

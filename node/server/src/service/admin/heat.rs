@@ -1,0 +1,118 @@
+//! Heat and Explain: what the engine knows of keys and ranges, as messages.
+
+use std::time::Duration;
+
+use thermocline_engine::heat::{KeyHeat, RangeHeat};
+use thermocline_engine::{CopyReport, Engine, EngineError, RecordKind};
+use thermocline_proto::v1;
+
+use crate::service::convert::millis;
+use crate::service::{Rejection, limits};
+
+const DEFAULT_KEYS: u32 = 20;
+const MOST_KEYS: u32 = 1000;
+const DEFAULT_RANGES: u32 = 64;
+const MOST_RANGES: u32 = 4096;
+
+/// How much of the heat is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Question {
+    keys: u32,
+    ranges: u32,
+}
+
+impl Question {
+    /// Zero means the default; too much is refused.
+    pub(super) fn parse(request: &v1::HeatRequest) -> Result<Self, Rejection> {
+        let bounded = |field, asked: u32, default: u32, most: u32| {
+            limits::at_most(field, "entries", asked as usize, most as usize)?;
+            Ok(if asked == 0 { default } else { asked })
+        };
+        Ok(Self {
+            keys: bounded("top_keys", request.top_keys, DEFAULT_KEYS, MOST_KEYS)?,
+            ranges: bounded("ranges", request.ranges, DEFAULT_RANGES, MOST_RANGES)?,
+        })
+    }
+
+    /// Asks the engine.
+    pub(super) fn ask(self, engine: &Engine) -> Result<v1::HeatResponse, EngineError> {
+        let report = engine.heat(self.keys as usize, self.ranges as usize)?;
+        let tiers: Vec<String> = engine.stats().tiers.into_iter().map(|tier| tier.name).collect();
+        Ok(v1::HeatResponse {
+            keys: report.keys.iter().map(|(heat, tier)| key(heat, tier)).collect(),
+            ranges: report.ranges.into_iter().map(|(heat, bytes)| range(&heat, tier_bytes(&tiers, &bytes))).collect(),
+            tracked_bytes: report.tracked_bytes,
+        })
+    }
+}
+
+/// Why a key is where it is.
+pub(super) fn explain(engine: &Engine, asked: &[u8]) -> Result<v1::ExplainResponse, EngineError> {
+    let answer = engine.explain(asked)?;
+    let newest = answer.copies.first();
+    let tier = newest.map_or("", |copy| copy.tier.as_str());
+    Ok(v1::ExplainResponse {
+        exists: newest.is_some_and(|copy| copy.kind != RecordKind::Tombstone),
+        heat: answer.key_heat.as_ref().map(|heat| key(heat, tier)),
+        range: Some(range(&answer.range_heat, Vec::new())),
+        copies: answer.copies.into_iter().map(copy).collect(),
+        class: answer.class,
+        rule: answer.rule,
+        decision: answer.decision,
+        in_row_cache: answer.in_row_cache,
+    })
+}
+
+fn copy(copy: CopyReport) -> v1::KeyCopy {
+    let kind = match copy.kind {
+        RecordKind::Value => "value",
+        RecordKind::Tombstone => "tombstone",
+        RecordKind::CleanCopy => "clean copy",
+    };
+    v1::KeyCopy { tier: copy.tier, version: copy.version, kind: kind.to_owned(), bytes: copy.bytes }
+}
+
+fn key(heat: &KeyHeat, tier: &str) -> v1::KeyHeat {
+    v1::KeyHeat {
+        key: heat.key.clone().into(),
+        reads_per_day: heat.reads_per_day,
+        writes_per_day: heat.writes_per_day,
+        last_read_ms_ago: ago(heat.read_ago),
+        tier: tier.to_owned(),
+    }
+}
+
+fn range(heat: &RangeHeat, bytes: Vec<v1::TierBytes>) -> v1::RangeHeat {
+    v1::RangeHeat {
+        start: heat.range.start().to_vec().into(),
+        end: heat.range.end().unwrap_or_default().to_vec().into(),
+        reads_per_day: heat.reads_per_day,
+        writes_per_day: heat.writes_per_day,
+        last_read_ms_ago: ago(heat.read_ago),
+        pattern: heat.pattern.as_str().to_owned(),
+        class: String::new(),
+        bytes,
+    }
+}
+
+fn tier_bytes(tiers: &[String], bytes: &[u64]) -> Vec<v1::TierBytes> {
+    tiers.iter().zip(bytes).map(|(tier, bytes)| v1::TierBytes { tier: tier.clone(), bytes: *bytes }).collect()
+}
+
+/// Milliseconds since; a read that never was is as long ago as can be said.
+fn ago(since: Option<Duration>) -> u64 {
+    since.map_or(u64::MAX, millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_asks_for_the_default_and_too_much_is_refused() {
+        let of = |top_keys, ranges| Question::parse(&v1::HeatRequest { top_keys, ranges });
+        assert_eq!(of(0, 0), Ok(Question { keys: 20, ranges: 64 }));
+        assert_eq!(of(1000, 4096), Ok(Question { keys: 1000, ranges: 4096 }));
+        assert!(of(1001, 0).is_err() && of(0, 4097).is_err());
+    }
+}

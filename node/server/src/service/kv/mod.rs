@@ -1,0 +1,87 @@
+//! `thermocline.v1.Kv`: the data plane.
+//!
+//! Every call goes the same way: header, limits and ownership are checked here, then the engine is called on a blocking
+//! thread under admission. Reads too: a read that misses the row cache may wait for a disk, and one slow device must
+//! not hold the threads that serve all connections. What the row cache answers is the exception: it never blocks, so it
+//! is asked in place, which saves the two thread switches that would cost more than the read itself.
+
+mod read;
+mod scan;
+mod write;
+
+use std::sync::Arc;
+
+use thermocline_engine::{Durability, Engine};
+use thermocline_proto::v1;
+use thermocline_proto::v1::kv_server::Kv;
+use tonic::{Request, Response, Status};
+
+use crate::admission::AdmissionPool;
+use crate::metrics::{NodeMetrics, Rpc};
+use crate::owned_range::OwnedRange;
+
+/// The data plane of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct KvService {
+    plane: Arc<DataPlane>,
+}
+
+/// What the calls share.
+pub struct DataPlane {
+    /// The store.
+    pub engine: Engine,
+    /// The keys it owns.
+    pub range: OwnedRange,
+    /// What an unspecified durability means.
+    pub durability: Durability,
+    /// Gets and writes.
+    pub requests: AdmissionPool,
+    /// Scans, which last as long as their readers take.
+    pub scans: AdmissionPool,
+    /// Counts and times every call.
+    pub metrics: Arc<NodeMetrics>,
+}
+
+impl KvService {
+    /// The service over these parts.
+    pub fn new(plane: Arc<DataPlane>) -> Self {
+        Self { plane }
+    }
+
+    async fn timed<T>(&self, rpc: Rpc, call: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
+        let timer = self.plane.metrics.start(rpc);
+        let outcome = call.await;
+        timer.finish(outcome.as_ref().err().map(Status::code));
+        outcome.map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for KvService {
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        self.timed(Rpc::Get, self.plane.get(request)).await
+    }
+
+    async fn batch_get(&self, request: Request<v1::BatchGetRequest>) -> Result<Response<v1::BatchGetResponse>, Status> {
+        self.timed(Rpc::BatchGet, self.plane.batch_get(request)).await
+    }
+
+    async fn put(&self, request: Request<v1::PutRequest>) -> Result<Response<v1::WriteResponse>, Status> {
+        self.timed(Rpc::Put, self.plane.put(request)).await
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
+        self.timed(Rpc::Delete, self.plane.delete(request)).await
+    }
+
+    async fn write(&self, request: Request<v1::WriteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
+        self.timed(Rpc::Write, self.plane.write(request)).await
+    }
+
+    type ScanStream = scan::ScanStream;
+
+    async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
+        let timer = self.plane.metrics.start(Rpc::Scan);
+        scan::start(Arc::clone(&self.plane), request, timer).await.map(Response::new)
+    }
+}

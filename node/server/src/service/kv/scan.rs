@@ -1,0 +1,180 @@
+//! Scan: one snapshot, streamed in chunks.
+//!
+//! A blocking thread walks the store and hands chunks to the stream over a short channel, so that a slow reader slows
+//! the walk instead of filling memory. It stops when the reader goes, the deadline passes or the scan's bound is
+//! reached. How it ended travels beside the channel: a stream that just stopped would look complete.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, future, stream};
+use thermocline_engine::{EngineError, KeyRange, ScanOptions};
+use thermocline_proto::v1;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status};
+
+use super::DataPlane;
+use crate::metrics::RequestTimer;
+use crate::service::{Rejection, deadline, limits, status};
+
+/// A chunk is sent when its records hold so many bytes ...
+const CHUNK_BYTES: usize = 256 << 10;
+/// ... or are so many.
+const CHUNK_RECORDS: usize = 1000;
+/// Chunks between the walk and the reader.
+const CHUNKS_AHEAD: usize = 4;
+/// A snapshot keeps deleted data on disk, so no reader may hold one for longer.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// The chunks of one scan.
+pub type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanResponse, Status>> + Send>>;
+
+/// Checks the request and waits for the first chunk, so that a refusal is the call's own status.
+pub(super) async fn start(
+    plane: Arc<DataPlane>,
+    request: Request<v1::ScanRequest>,
+    timer: RequestTimer,
+) -> Result<ScanStream, Status> {
+    let deadline = deadline::of(request.metadata());
+    let checked = check(&plane, request.into_inner());
+    let walk = match checked {
+        Ok((range, options)) => Walk { range, options, deadline },
+        Err(rejection) => {
+            let status = Status::from(rejection);
+            timer.finish(Some(status.code()));
+            return Err(status);
+        }
+    };
+    let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    let (ended, outcome) = oneshot::channel();
+    tokio::spawn(async move {
+        let engine = plane.engine.clone();
+        let runtime = Handle::current();
+        // Not the call's deadline: the walk watches it itself and says so in order, after the chunks before it.
+        let result = plane
+            .scans
+            .run(CHUNK_BYTES * CHUNKS_AHEAD, None, move || walk.run(&engine, &chunks, &runtime))
+            .await
+            .unwrap_or_else(|error| Err(status::of_admission(&error)));
+        timer.finish(result.as_ref().err().map(Status::code));
+        // Nobody listens any more where the reader has gone.
+        let _ = ended.send(result);
+    });
+    let ending = stream::once(outcome).filter_map(|ended| {
+        future::ready(match ended {
+            Ok(Ok(())) => None,
+            Ok(Err(status)) => Some(Err(status)),
+            Err(_) => Some(Err(Status::internal("the scan was lost"))),
+        })
+    });
+    let mut stream: ScanStream = Box::pin(ReceiverStream::new(receiver).map(Ok).chain(ending));
+    match stream.next().await {
+        None => Ok(Box::pin(stream::empty())),
+        Some(Err(status)) => Err(status),
+        Some(Ok(first)) => Ok(Box::pin(stream::once(future::ready(Ok(first))).chain(stream))),
+    }
+}
+
+fn check(plane: &DataPlane, request: v1::ScanRequest) -> Result<(KeyRange, ScanOptions), Rejection> {
+    limits::header(request.header.as_ref())?;
+    for (field, bound) in [("start", &request.start), ("end", &request.end)] {
+        limits::at_most(field, "bytes of a key", bound.len(), thermocline_proto::MAX_KEY_BYTES)?;
+    }
+    let range = KeyRange::new(request.start.to_vec(), request.end.to_vec());
+    let range = range.ok_or_else(|| Rejection::Unknown {
+        field: "end".to_owned(),
+        actual: "before start".to_owned(),
+        allowed: "a key from start on, or empty for no upper bound".to_owned(),
+    })?;
+    if !plane.range.covers(&request.start, &request.end) {
+        return Err(Rejection::ScanOutsideRange { range: plane.range.clone() });
+    }
+    let options = ScanOptions {
+        reverse: request.reverse,
+        limit: (request.limit > 0).then_some(request.limit),
+        keys_only: request.keys_only,
+        max_lifetime: LONGEST,
+    };
+    Ok((range, options))
+}
+
+struct Walk {
+    range: KeyRange,
+    options: ScanOptions,
+    deadline: Option<Instant>,
+}
+
+impl Walk {
+    fn run(
+        &self,
+        engine: &thermocline_engine::Engine,
+        chunks: &mpsc::Sender<v1::ScanResponse>,
+        runtime: &Handle,
+    ) -> Result<(), Status> {
+        let failed = |error: EngineError| status::of_engine(&error);
+        let bound = Instant::now() + LONGEST;
+        let snapshot = engine.snapshot().map_err(failed)?;
+        let mut chunk = Chunk::default();
+        for entry in snapshot.scan(&self.range, self.options) {
+            let (key, record) = entry.map_err(failed)?;
+            chunk.add(v1::Record { key, value: record.value, version: record.version });
+            if chunk.is_full() {
+                self.send(chunk.take(), chunks, bound, runtime)?;
+            }
+        }
+        if chunk.records.is_empty() {
+            return Ok(());
+        }
+        self.send(chunk.take(), chunks, bound, runtime)
+    }
+
+    fn send(
+        &self,
+        chunk: v1::ScanResponse,
+        chunks: &mpsc::Sender<v1::ScanResponse>,
+        bound: Instant,
+        runtime: &Handle,
+    ) -> Result<(), Status> {
+        let expired = || match self.deadline {
+            Some(deadline) if deadline <= Instant::now() => {
+                Status::deadline_exceeded("the deadline passed during the scan; resume it from the last key")
+            }
+            _ => status::of_engine(&EngineError::ScanExpired),
+        };
+        let until = self.deadline.map_or(bound, |deadline| deadline.min(bound));
+        if until <= Instant::now() {
+            return Err(expired());
+        }
+        match runtime.block_on(timeout_at(until, chunks.send(chunk))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Status::cancelled("the reader of the scan has gone")),
+            Err(_) => Err(expired()),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Chunk {
+    records: Vec<v1::Record>,
+    bytes: usize,
+}
+
+impl Chunk {
+    fn add(&mut self, record: v1::Record) {
+        self.bytes += record.key.len() + record.value.len();
+        self.records.push(record);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= CHUNK_BYTES || self.records.len() >= CHUNK_RECORDS
+    }
+
+    fn take(&mut self) -> v1::ScanResponse {
+        self.bytes = 0;
+        v1::ScanResponse { records: std::mem::take(&mut self.records) }
+    }
+}
