@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand::{Rng, RngExt};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use support::{audit, names, options, seed};
 use thermocline_engine::classify::{Policy, Temperature};
@@ -560,7 +560,7 @@ fn every_operation_leaves_what_a_map_in_memory_has(tiers: usize) {
         }
         run.check(&engine);
         drop(snapshots);
-        if run.random.next_u32() % 2 == 0 {
+        if run.random.random_range(0..2) == 0 {
             engine.close().unwrap();
         }
     }

@@ -274,7 +274,7 @@ fn entries_of_one_apply_see_the_entries_before_them() {
         entry(10, Condition::Absent(k.clone()), Mutation::Put { key: k.clone(), value: v.clone() }),
         entry(11, Condition::Absent(k.clone()), Mutation::Put { key: k.clone(), value: Bytes::new() }),
         entry(12, Condition::VersionEquals(k.clone(), 10), Mutation::Delete { key: k.clone() }),
-        entry(13, Condition::Absent(k.clone()), Mutation::Put { key: k.clone(), value: v }),
+        entry(13, Condition::Absent(k.clone()), Mutation::Put { key: k, value: v }),
     ];
     let outcomes = engine.apply(&ApplyBatch { entries, meta: Vec::new() }, Durability::Wal).unwrap();
     let failed = WriteOutcome::ConditionFailed { index: 0, actual: Some(10) };

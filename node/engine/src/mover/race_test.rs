@@ -120,9 +120,12 @@ fn a_row_read_before_a_write_is_not_cached_after_it() {
     }
 }
 
+/// What happens to a key, how, and what it holds then.
+type Change = (&'static str, fn(&Engine), Option<&'static str>);
+
 #[test]
 fn a_copy_up_that_was_looked_up_before_its_key_changed_does_not_happen() {
-    let changes: [(&str, fn(&Engine), Option<&str>); 6] = [
+    let changes: [Change; 6] = [
         (
             "overwritten",
             |engine| {
