@@ -54,8 +54,7 @@ pub(super) fn read(file: Option<&Path>, seed: u64) -> Result<DataSet, CommandErr
 
 /// The package index that apt has on this machine.
 fn package_index() -> Result<String, CommandError> {
-    const NAME_A_FILE: &str =
-        "name a file of at least 100 kB with --data FILE (`make run ARGS='--data FILE'`): each line or paragraph is a record";
+    const NAME_A_FILE: &str = "name a file of at least 100 kB with --data FILE (`make run ARGS='--data FILE'`): each line or paragraph is a record";
     let lists: Vec<PathBuf> = fs::read_dir(LISTS).map_or_else(
         |_| Vec::new(),
         |entries| {
