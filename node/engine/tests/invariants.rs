@@ -100,7 +100,7 @@ fn i4_a_range_has_one_holder_and_its_generation_is_never_given_again() {
         last = right.generation();
         std::thread::scope(|scope| {
             let second = scope.spawn(|| engine.lease_range(&KeyRange::all()).unwrap().generation());
-            std::thread::sleep(Duration::from_millis(100));
+            support::nap(Duration::from_millis(100));
             assert!(!second.is_finished(), "a range had two holders");
             drop((left, right));
             last = second.join().unwrap();

@@ -37,7 +37,7 @@ fn linger(thread: &std::thread::ScopedJoinHandle<'_, impl Sized>) {
         if thread.is_finished() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        support::nap(Duration::from_millis(20));
     }
 }
 
@@ -307,8 +307,8 @@ fn a_scan_that_outlived_its_bound_is_resumed_from_its_last_key() {
             match item {
                 Ok((key, _)) => {
                     found.push(key.to_vec());
-                    if found.len() % 50 == 0 {
-                        std::thread::sleep(Duration::from_millis(30));
+                    if found.len().is_multiple_of(50) {
+                        support::nap(Duration::from_millis(30));
                     }
                 }
                 Err(error) => ended = Some(error),

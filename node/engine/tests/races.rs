@@ -41,7 +41,7 @@ impl Table {
         let steps = &self.0[i];
         let step = steps.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let durability = if random.random_range(0..3) == 0 { Durability::Buffered } else { Durability::Wal };
-        if step % 2 == 0 {
+        if step.is_multiple_of(2) {
             engine.delete(&key(i), durability).unwrap();
         } else {
             let mut value = step.to_be_bytes().to_vec();
@@ -61,7 +61,7 @@ impl Table {
                 assert!(step <= begun, "{how} of key {i} is from nowhere: step {step} of {begun}");
             }
             // A delete between them, or nothing written yet: an even step lies in the window.
-            None => assert!(done % 2 == 0 || begun > done, "{how} of key {i} vanished at step {done}"),
+            None => assert!(done.is_multiple_of(2) || begun > done, "{how} of key {i} vanished at step {done}"),
         }
     }
 
@@ -138,7 +138,7 @@ fn nothing_is_stale_or_vanishes(tiers: usize, row_cache_bytes: Option<u64>) {
                     let i = random.random_range(0..KEYS / 2) * 2 + writer;
                     table.write(engine, i, random);
                     // Else the movers would never meet a key at rest.
-                    std::thread::sleep(Duration::from_micros(random.random_range(0..300)));
+                    support::nap(Duration::from_micros(random.random_range(0..300)));
                 });
             });
         }
@@ -149,7 +149,7 @@ fn nothing_is_stale_or_vanishes(tiers: usize, row_cache_bytes: Option<u64>) {
             scope.spawn(move || thread(mover, &|random| move_something(engine, tiers, random)));
         }
         scope.spawn(|| {
-            std::thread::sleep(TIME);
+            support::nap(TIME);
             running.store(false, Ordering::SeqCst);
         });
     });
@@ -201,7 +201,7 @@ fn every_scan_sees_whole_batches_while_data_moves() {
         scope.spawn(|| {
             for round in (1..400).take_while(|_| running.load(Ordering::SeqCst)) {
                 write(round);
-                std::thread::sleep(Duration::from_millis(5));
+                support::nap(Duration::from_millis(5));
             }
             running.store(false, Ordering::SeqCst);
         });
@@ -275,7 +275,7 @@ fn wipes_and_installs_hold_against_movers_writers_and_copies_up() {
             while running.load(Ordering::SeqCst) {
                 let i = random.random_range(KEYS / 2..KEYS);
                 put(&engine, &key(i), &vec![2; random.random_range(1..6000)]);
-                std::thread::sleep(Duration::from_millis(1));
+                support::nap(Duration::from_millis(1));
             }
         });
         let _end = EndOnPanic(&running);
@@ -284,14 +284,14 @@ fn wipes_and_installs_hold_against_movers_writers_and_copies_up() {
             if random.random_range(0..2) == 0 {
                 engine.wipe(&lease).unwrap();
                 drop(lease);
-                std::thread::sleep(Duration::from_millis(20));
+                support::nap(Duration::from_millis(20));
                 let left: Vec<usize> = (0..KEYS / 2).filter(|i| engine.get(&key(*i)).unwrap().is_some()).collect();
                 assert_eq!(left, Vec::<usize>::new(), "keys came back after a wipe, round {round}");
                 assert_eq!(engine.logical_hash(&half).unwrap().records, 0);
             } else {
                 engine.install(&lease, &export, &[]).unwrap();
                 drop(lease);
-                std::thread::sleep(Duration::from_millis(20));
+                support::nap(Duration::from_millis(20));
                 assert_eq!(engine.logical_hash(&half).unwrap(), manifest.logical_hash, "round {round}");
                 for i in 0..KEYS / 2 {
                     assert_eq!(engine.get(&key(i)).unwrap().unwrap().value.len(), 6000);

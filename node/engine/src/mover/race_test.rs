@@ -11,8 +11,8 @@ use crate::format::record::{self, RecordKind};
 use crate::read::row_cache::Row;
 use crate::write::stripes::Stripes;
 use crate::{
-    Batch, Cancel, Condition, Durability, Engine, EngineOptions, Environment, KeyRange, Medium, MoveRequest, TierSpec,
-    WriteOutcome,
+    Batch, Cancel, Clock, Condition, Durability, Engine, EngineOptions, Environment, KeyRange, Medium, MoveRequest,
+    SystemClock, TierSpec, WriteOutcome,
 };
 
 fn open(folder: &Path, tiers: usize) -> Engine {
@@ -46,7 +46,7 @@ fn linger(thread: &std::thread::ScopedJoinHandle<'_, impl Sized>) {
         if thread.is_finished() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        SystemClock::default().sleep(Duration::from_millis(20));
     }
 }
 

@@ -119,13 +119,18 @@ pub fn audit(engine: &Engine) -> AuditReport {
     report
 }
 
+/// Lets other threads go on for so long.
+pub fn nap(duration: Duration) {
+    SystemClock::default().sleep(duration);
+}
+
 /// Waits for something that happens by itself; generous, since machines may be busy.
 pub fn eventually(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..6000 {
         if holds() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        nap(Duration::from_millis(10));
     }
     panic!("still not after a minute: {what}");
 }
