@@ -11,8 +11,7 @@ pub mod v1 {
 }
 
 /// The encoded descriptor set, for gRPC reflection.
-pub const DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/thermocline_descriptor.bin"));
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/thermocline_descriptor.bin"));
 
 /// The longest key a node takes, in bytes.
 pub const MAX_KEY_BYTES: usize = 4 * 1024;

@@ -12,7 +12,7 @@ use crate::format::keys;
 use crate::format::record::RecordKind;
 use crate::heat::{KeyHeat, RangeHeat};
 use crate::lease::{Holder, RangeLease};
-use crate::mover::{Cancel, Demotion, MoveReason, Moved};
+use crate::mover::{Cancel, Demotion, MoveReason, Moved, Promotion};
 use crate::options::Durability;
 use crate::range::KeyRange;
 use crate::read::point::Record;
@@ -226,7 +226,9 @@ impl Engine {
                 },
             )?;
         }
-        moved += inner.promote_range(&lease, to, rate, request.cancel, request.progress)?;
+        let promotion =
+            Promotion { reason: MoveReason::Manual, rate, cancel: request.cancel, progress: request.progress };
+        moved += inner.promote_range(&lease, to, &promotion)?;
         inner.heat.with(|tracker, now| tracker.note_moved(&request.range, now));
         Ok(moved)
     }

@@ -18,6 +18,7 @@ mod throttle;
 mod worker;
 
 pub(crate) use demote::Demotion;
+pub(crate) use promote::Promotion;
 pub(crate) use throttle::Bucket;
 pub(crate) use worker::{MoverControl, run_mover};
 

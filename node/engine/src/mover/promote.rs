@@ -18,6 +18,16 @@ use crate::write::stripes::{Counters, StripeIndex, Stripes};
 /// Keys copied up under their stripes at a time.
 const GROUP: usize = 64;
 
+/// An upward move of a range.
+pub(crate) struct Promotion<'a> {
+    pub(crate) reason: MoveReason,
+    /// Bytes a second.
+    pub(crate) rate: Option<u64>,
+    pub(crate) cancel: &'a Cancel,
+    /// Told after every chunk.
+    pub(crate) progress: &'a dyn Fn(Moved),
+}
+
 /// A key that may go up, and what its stripe's counters said before its source was read.
 pub(super) struct Rising {
     data_key: Vec<u8>,
@@ -115,14 +125,8 @@ impl Inner {
     }
 
     /// Copies what the tiers below `to` have of the leased range up to `to`.
-    pub(crate) fn promote_range(
-        &self,
-        lease: &RangeLease,
-        to: usize,
-        rate: Option<u64>,
-        cancel: &Cancel,
-        progress: &dyn Fn(Moved),
-    ) -> Result<Moved> {
+    pub(crate) fn promote_range(&self, lease: &RangeLease, to: usize, promotion: &Promotion<'_>) -> Result<Moved> {
+        let Promotion { reason, rate, cancel, progress } = *promotion;
         let mut moved = Moved::default();
         for from in to + 1..self.database.tier_count() {
             let mut rest = Some(lease.range().clone());
@@ -130,10 +134,10 @@ impl Inner {
                 let chunk = self.chunk(from, &range, &|_| false)?;
                 let step = if to == 0 {
                     let keys: Vec<Bytes> = chunk.records.iter().map(|c| Bytes::copy_from_slice(c.user_key())).collect();
-                    self.promote_keys(&keys, MoveReason::Manual, rate, cancel)?
+                    self.promote_keys(&keys, reason, rate, cancel)?
                 } else {
                     self.throttle(to, chunk.bytes, rate, cancel)?;
-                    self.raise_between(lease, to, from, &chunk.records)?
+                    self.raise_between(lease, to, from, &chunk.records, reason)?
                 };
                 progress(step);
                 moved += step;
@@ -150,6 +154,7 @@ impl Inner {
         to: usize,
         from: usize,
         records: &[super::chunk::Candidate],
+        reason: MoveReason,
     ) -> Result<Moved> {
         let mut batch = WriteBatch::default();
         let mut buffer = Vec::new();
@@ -169,7 +174,7 @@ impl Inner {
             let _effect = lease.effect("copying up between slower tiers")?;
             self.database.write(&batch, &self.database.no_wal, "copy up between slower tiers")?;
             self.tiers[to].medium_write(&*self.environment.clock, moved.bytes);
-            self.stats.moved(MoveKey { from, to, reason: MoveReason::Manual }, moved.records, moved.bytes);
+            self.stats.moved(MoveKey { from, to, reason }, moved.records, moved.bytes);
         }
         Ok(moved)
     }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::deletes::Deletes;
 use super::demote::Demotion;
+use super::promote::Promotion;
 use super::{Cancel, MoveReason, Moved};
 use crate::classify::{self, Classification, ClassifierInput, KeyInput, MoveChoice, RangeInput, TierState, classify};
 use crate::engine::Inner;
@@ -164,7 +165,11 @@ impl Inner {
             }
             MoveChoice::PromoteRange { range, from: _, to, bytes: _ } => {
                 let lease = self.leases.acquire(&self.database, range, Holder::Mover, PATIENCE)?;
-                let moved = self.promote_range(&lease, *to, rate, cancel, &|_| {})?;
+                let moved = self.promote_range(
+                    &lease,
+                    *to,
+                    &Promotion { reason: MoveReason::Promote, rate, cancel, progress: &|_| {} },
+                )?;
                 self.heat.with(|tracker, now| tracker.note_moved(range, now));
                 Ok(moved)
             }
@@ -209,7 +214,7 @@ impl Inner {
         for key in user_keys {
             let range = KeyRange::single(key);
             let lease = self.leases.acquire(&self.database, &range, Holder::Mover, PATIENCE)?;
-            moved += self.promote_range(&lease, to, rate, cancel, &|_| {})?;
+            moved += self.promote_range(&lease, to, &Promotion { reason, rate, cancel, progress: &|_| {} })?;
         }
         Ok(moved)
     }

@@ -29,8 +29,16 @@ pub(crate) struct Merged {
 #[derive(Debug)]
 pub(crate) enum MergeError {
     /// `near`: the data key before the place, empty at the beginning.
-    Rocks { tier: usize, near: Vec<u8>, source: rocksdb::Error },
-    Record { tier: usize, data_key: Vec<u8>, source: RecordError },
+    Rocks {
+        tier: usize,
+        near: Vec<u8>,
+        source: rocksdb::Error,
+    },
+    Record {
+        tier: usize,
+        data_key: Vec<u8>,
+        source: RecordError,
+    },
 }
 
 impl<'a> TierMerge<'a> {

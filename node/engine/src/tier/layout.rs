@@ -3,7 +3,6 @@
 //! ```text
 //! ROOT/                      on the fastest medium
 //!   store.json               the store's identity and its tiers
-//!   LOCK-OWNER               who has the store open (the lock itself is RocksDB's)
 //!   db/                      MANIFEST, CURRENT, OPTIONS, `meta` and the default column family
 //!   wal/                     the write-ahead log
 //! TIER/                      one per tier, on its device
