@@ -258,3 +258,24 @@ fn the_synced_version_covers_no_write_that_is_still_under_way() {
         assert!(claimed < version, "version {version} is claimed to be safe and was not written yet");
     });
 }
+
+#[test]
+fn what_is_queued_of_a_key_is_written_before_a_copy_up_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 2);
+    let inner = engine.inner();
+    let mut met = 0;
+    for round in 0..50 {
+        engine.put(b"k", b"old", Durability::Wal).unwrap();
+        move_all(&engine, "cold");
+        let version = engine.put(b"k", b"queued", Durability::Buffered).unwrap();
+        // The flusher may have been quicker: then there is nothing to decide in this round.
+        if let Some(rising) = inner.look_up_below(&Bytes::from_static(b"k")).unwrap() {
+            inner.raise(vec![rising]).unwrap();
+            met += 1;
+        }
+        let copies = engine.explain(b"k").unwrap().copies;
+        assert_eq!((copies[0].version, copies[0].kind), (version, RecordKind::Value), "round {round}");
+    }
+    assert!(met > 0, "the flusher was quicker every time");
+}
