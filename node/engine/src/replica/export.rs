@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use rocksdb::SstFileWriter;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::LogicalHash;
+use super::hash::RangeHasher;
 use super::manifest::{ExportFile, ExportManifest, FILE, FORMAT, HEAT_FILE};
 use crate::engine::Inner;
 use crate::error::{EngineError, IoContext, Result, RocksContext};
@@ -34,21 +34,16 @@ impl Inner {
         let mut merge = snapshot.merge(range, false, false);
         let tiers = self.database.tier_count();
         let mut open: Vec<Option<Open<'_>>> = (0..tiers).map(|_| None).collect();
-        let (mut files, mut hasher) = (Vec::new(), Xxh3::new());
-        let (mut records, mut bytes, mut highest_version) = (0, 0, 0);
+        let (mut files, mut hasher) = (Vec::new(), RangeHasher::default());
+        let (mut records, mut highest_version) = (0, 0);
         let mut buffer = Vec::new();
         while let Some(merged) = merge.next(true).map_err(|error| self.merge_error(error))? {
             if merged.kind == RecordKind::Tombstone {
                 continue;
             }
             let key = keys::decode(&merged.data_key).unwrap_or(&merged.data_key);
-            hasher.update(&(key.len() as u64).to_be_bytes());
-            hasher.update(key);
-            hasher.update(&merged.version.to_be_bytes());
-            hasher.update(&(merged.payload.len() as u64).to_be_bytes());
-            hasher.update(&merged.payload);
+            hasher.add(key, merged.version, &merged.payload);
             records += 1;
-            bytes += (key.len() + merged.payload.len()) as u64;
             highest_version = highest_version.max(merged.version);
 
             record::encode_into(RecordKind::Value, merged.version, &merged.payload, &mut buffer);
@@ -77,7 +72,7 @@ impl Inner {
             format: FORMAT,
             range: range.clone(),
             files,
-            logical_hash: LogicalHash { hash: hasher.digest128(), records, bytes },
+            logical_hash: hasher.finish(),
             highest_version,
         };
         identity::write(&folder.join(FILE), &manifest)?;

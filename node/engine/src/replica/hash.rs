@@ -19,25 +19,43 @@ pub struct LogicalHash {
     pub bytes: u64,
 }
 
+/// Hashes records in key order.
+#[derive(Default)]
+pub(super) struct RangeHasher {
+    hasher: Xxh3,
+    records: u64,
+    bytes: u64,
+}
+
+impl RangeHasher {
+    /// Takes in the next record.
+    pub(super) fn add(&mut self, key: &[u8], version: u64, value: &[u8]) {
+        self.hasher.update(&(key.len() as u64).to_be_bytes());
+        self.hasher.update(key);
+        self.hasher.update(&version.to_be_bytes());
+        self.hasher.update(&(value.len() as u64).to_be_bytes());
+        self.hasher.update(value);
+        self.records += 1;
+        self.bytes += (key.len() + value.len()) as u64;
+    }
+
+    /// The hash of what was added.
+    pub(super) fn finish(&self) -> LogicalHash {
+        LogicalHash { hash: self.hasher.digest128(), records: self.records, bytes: self.bytes }
+    }
+}
+
 impl Inner {
     pub(crate) fn logical_hash(&self, range: &KeyRange) -> Result<LogicalHash> {
         let snapshot = self.snapshot()?;
         let mut merge = snapshot.merge(range, false, false);
-        let mut hasher = Xxh3::new();
-        let (mut records, mut bytes) = (0, 0);
+        let mut hasher = RangeHasher::default();
         while let Some(merged) = merge.next(true).map_err(|error| self.merge_error(error))? {
-            if merged.kind == RecordKind::Tombstone {
-                continue;
+            if merged.kind != RecordKind::Tombstone {
+                let key = keys::decode(&merged.data_key).unwrap_or(&merged.data_key);
+                hasher.add(key, merged.version, &merged.payload);
             }
-            let key = keys::decode(&merged.data_key).unwrap_or(&merged.data_key);
-            hasher.update(&(key.len() as u64).to_be_bytes());
-            hasher.update(key);
-            hasher.update(&merged.version.to_be_bytes());
-            hasher.update(&(merged.payload.len() as u64).to_be_bytes());
-            hasher.update(&merged.payload);
-            records += 1;
-            bytes += (key.len() + merged.payload.len()) as u64;
         }
-        Ok(LogicalHash { hash: hasher.digest128(), records, bytes })
+        Ok(hasher.finish())
     }
 }
