@@ -85,13 +85,21 @@ impl Space {
             return Ok(());
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
-        match self.short.lock().and_then(|i| self.devices.get(i)) {
-            None => Ok(()),
-            Some(device) => Err(EngineError::OutOfSpace {
-                device: device.name.clone(),
-                free: device.free.load(Ordering::Relaxed),
-                reserve: device.reserve.load(Ordering::Relaxed),
-            }),
+        let short = *self.short.lock();
+        short.map_or(Ok(()), |device| Err(self.out_of_space(device)))
+    }
+
+    /// Refuses a move into a tier whose device is under its reserve.
+    pub(crate) fn admit_move(&self, tier: usize) -> Result<()> {
+        if self.under_reserve(tier) { Err(self.out_of_space(tier)) } else { Ok(()) }
+    }
+
+    fn out_of_space(&self, device: usize) -> EngineError {
+        let device = &self.devices[device];
+        EngineError::OutOfSpace {
+            device: device.name.clone(),
+            free: device.free.load(Ordering::Relaxed),
+            reserve: device.reserve.load(Ordering::Relaxed),
         }
     }
 

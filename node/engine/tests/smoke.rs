@@ -126,3 +126,52 @@ fn a_second_opening_is_refused() {
     let again = Engine::open(EngineOptions::new(vec![tier], 64 << 20), Environment::system(7));
     assert!(matches!(again, Err(OpenError::InUse { .. })), "{:?}", again.err());
 }
+
+#[test]
+fn a_store_of_one_tier_keeps_no_tombstones() {
+    let folder = tempfile::tempdir().unwrap();
+    let tier = TierSpec::new("only", 0, Medium::Ssd, folder.path(), 1 << 30);
+    let engine = Engine::open(EngineOptions::new(vec![tier], 64 << 20), Environment::system(7)).unwrap();
+    for (key, durability) in [(b"a", Durability::Wal), (b"b", Durability::Buffered)] {
+        engine.put(key, b"value", durability).unwrap();
+        engine.delete(key, durability).unwrap();
+    }
+    let mut batch = Batch::default();
+    batch.put(&b"c"[..], &b"value"[..]).unwrap().delete(&b"c"[..]).unwrap();
+    engine.write(&batch, &[], Durability::Sync).unwrap();
+    assert_eq!(engine.snapshot().unwrap().scan(&KeyRange::all(), ScanOptions::default()).count(), 0);
+    for key in [b"a", b"b", b"c"] {
+        assert_eq!(engine.get(key).unwrap(), None);
+        assert_eq!(engine.explain(key).unwrap().copies, []);
+    }
+}
+
+/// A device that says it is full for paths that end so.
+struct FullDevice(&'static str);
+
+impl DeviceProbe for FullDevice {
+    fn space(&self, path: &Path) -> std::io::Result<DeviceSpace> {
+        Ok(DeviceSpace { total: 1 << 40, free: if path.ends_with(self.0) { 0 } else { 1 << 40 } })
+    }
+}
+
+#[test]
+fn a_move_into_a_full_tier_is_refused_and_moves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiers = ["hot", "cold"].into_iter().zip([0, 20]);
+    let tiers = tiers.map(|(n, r)| TierSpec::new(n, r, Medium::Ssd, folder.path().join(n), 1 << 30)).collect();
+    let mut environment = Environment::system(7);
+    environment.probe = std::sync::Arc::new(FullDevice("cold"));
+    let engine = Engine::open(EngineOptions::new(tiers, 64 << 20), environment).unwrap();
+    engine.put(b"key", b"value", Durability::Wal).unwrap();
+    let request = MoveRequest {
+        range: KeyRange::all(),
+        to: "cold".to_owned(),
+        bytes_per_second: None,
+        cancel: &Cancel::default(),
+        progress: &|_| {},
+    };
+    let refused = engine.move_range(&request);
+    assert!(matches!(&refused, Err(EngineError::OutOfSpace { device, .. }) if device == "tier cold"), "{refused:?}");
+    assert_eq!(engine.explain(b"key").unwrap().copies[0].tier, "hot");
+}

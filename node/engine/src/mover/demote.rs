@@ -48,9 +48,10 @@ impl Inner {
         while let Some(range) = rest {
             demotion.cancel.check()?;
             self.check_open()?;
-            if left >= demotion.enough || self.space.under_reserve(to) {
+            if left >= demotion.enough {
                 break;
             }
+            self.space.admit_move(to)?;
             let keep = |key: &[u8]| from == 0 && (demotion.keep)(key);
             let chunk = self.chunk(from, &range, &keep)?;
             self.throttle(to, chunk.bytes, demotion.rate, demotion.cancel)?;

@@ -49,9 +49,7 @@ impl Inner {
         for group in user_keys.chunks(GROUP) {
             cancel.check()?;
             self.check_open()?;
-            if self.space.under_reserve(0) {
-                break;
-            }
+            self.space.admit_move(0)?;
             let mut rising = Vec::with_capacity(group.len());
             for key in group {
                 rising.extend(self.look_up_below(key)?);

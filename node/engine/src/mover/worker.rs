@@ -144,7 +144,9 @@ impl Inner {
             match self.carry_out(&choice, policy.bytes_per_second) {
                 Ok(step) => moved += step,
                 // Somebody else has the range or took it: the next round looks again.
-                Err(EngineError::RangeHeld { .. } | EngineError::LeaseLost { .. }) => {}
+                // A target without space takes no more this round.
+                Err(EngineError::RangeHeld { .. } | EngineError::LeaseLost { .. } | EngineError::OutOfSpace { .. }) => {
+                }
                 // A damaged block stops the moves of its range only.
                 Err(error @ EngineError::Corrupt { .. }) => {
                     tracing::error!(%error, "a range cannot be moved");

@@ -20,6 +20,8 @@ use crate::guard::Guard;
 use crate::range::KeyRange;
 use crate::write::stripes::{Counters, StripeIndex, Stripes};
 
+/// Ranges with a generation of their own, at most.
+const MAX_GENERATIONS: usize = 64;
 /// What an entry costs beside its key and value: measured at 21 bytes, half again for ghosts, and two allocations.
 const OVERHEAD: u64 = 64;
 
@@ -199,6 +201,10 @@ impl RowCache {
             let mut next: Generations =
                 old.iter().filter(|(known, _)| range.intersection(known).as_ref() != Some(known)).cloned().collect();
             next.push((range.clone(), generation));
+            if next.len() > MAX_GENERATIONS {
+                // Every lookup searches them: forget everything cached rather than grow.
+                next = vec![(KeyRange::all(), generation)];
+            }
             Arc::new(next)
         });
         self.renewed.fetch_add(1, Ordering::Release);

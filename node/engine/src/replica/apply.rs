@@ -8,7 +8,6 @@ use rocksdb::WriteBatch;
 
 use crate::engine::Inner;
 use crate::error::{EngineError, Result};
-use crate::format::record::{self, RecordKind};
 use crate::format::{keys, meta};
 use crate::options::Durability;
 use crate::write::batch::{Condition, Mutation, WriteOutcome, check_key, check_value};
@@ -105,11 +104,9 @@ impl Inner {
             check_key(key)?;
             check_value(mutation.value().map_or(&[][..], |v| v.as_ref()))?;
             keys::encode_into(key, &mut key_buffer);
-            let (kind, payload) =
-                mutation.value().map_or((RecordKind::Tombstone, &[][..]), |v| (RecordKind::Value, v.as_ref()));
-            record::encode_into(kind, entry.version, payload, &mut record_buffer);
-            rocks.put_cf(self.database.tier(0), &key_buffer, &record_buffer);
-            own.insert(key, (kind == RecordKind::Value).then_some(entry.version));
+            let value = mutation.value().map(AsRef::as_ref);
+            self.database.stage(rocks, &key_buffer, entry.version, value, &mut record_buffer);
+            own.insert(key, value.map(|_| entry.version));
         }
         Ok(WriteOutcome::Written(entry.version))
     }

@@ -12,6 +12,7 @@ use rocksdb::{
 use super::listener::{BackgroundEvents, Listener};
 use super::tuning;
 use crate::error::{EngineError, Result, RocksContext};
+use crate::format::record::{self, RecordKind};
 use crate::options::EngineOptions;
 use crate::tier::Profile;
 
@@ -158,6 +159,26 @@ impl Database {
 
     pub(crate) const fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    /// Adds a change of a user's key to a batch: `value`, or its removal. `buffer` is scratch.
+    ///
+    /// A removal is a tombstone *record*, which travels down like a value; with a single tier there is nothing below to
+    /// hide and nothing that would ever take the tombstone away, so it is RocksDB's own delete.
+    pub(crate) fn stage(
+        &self,
+        batch: &mut WriteBatch,
+        data_key: &[u8],
+        version: u64,
+        value: Option<&[u8]>,
+        buffer: &mut Vec<u8>,
+    ) {
+        match value {
+            Some(value) => record::encode_into(RecordKind::Value, version, value, buffer),
+            None if self.tier_count() == 1 => return batch.delete_cf(self.tier(0), data_key),
+            None => record::encode_into(RecordKind::Tombstone, version, &[], buffer),
+        }
+        batch.put_cf(self.tier(0), data_key, buffer);
     }
 
     /// Refuses when an earlier write to storage failed.

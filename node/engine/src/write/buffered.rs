@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use rocksdb::WriteBatch;
 
 use crate::error::Result;
-use crate::format::{keys, record};
+use crate::format::keys;
 use crate::guard::Guard;
 use crate::rocks::Database;
 
@@ -101,8 +101,8 @@ impl Buffered {
         let mut batch = WriteBatch::with_capacity_bytes(bytes + order.len() * 32);
         let (mut key_buffer, mut record_buffer) = (Vec::new(), Vec::new());
         for (key, queued) in &order {
-            encode(key, queued, &mut key_buffer, &mut record_buffer);
-            batch.put_cf(database.tier(0), &key_buffer, &record_buffer);
+            keys::encode_into(key, &mut key_buffer);
+            database.stage(&mut batch, &key_buffer, queued.version, queued.value.as_deref(), &mut record_buffer);
         }
         let written = database.write(&batch, &database.wal, "write buffered changes");
         let mut queue = self.queue.lock();
@@ -129,13 +129,4 @@ impl Buffered {
         }
         !queue.order.is_empty()
     }
-}
-
-fn encode(key: &[u8], queued: &Queued, key_buffer: &mut Vec<u8>, record_buffer: &mut Vec<u8>) {
-    keys::encode_into(key, key_buffer);
-    let (kind, payload) = queued
-        .value
-        .as_ref()
-        .map_or((record::RecordKind::Tombstone, &[][..]), |value| (record::RecordKind::Value, value.as_ref()));
-    record::encode_into(kind, queued.version, payload, record_buffer);
 }

@@ -10,10 +10,9 @@ use super::buffered::Queued;
 use super::stripes::{StripeIndex, Stripes};
 use crate::engine::Inner;
 use crate::error::Result;
-use crate::format::{keys, record};
+use crate::format::keys;
 use crate::guard::Guard;
 use crate::options::Durability;
-use record::RecordKind;
 
 thread_local! {
     /// Key and record of one write: kept, so that a write allocates nothing.
@@ -52,14 +51,12 @@ impl Inner {
             }
         } else {
             self.buffered.flush_before(&self.database, [key])?;
-            let (kind, payload) = value.map_or((RecordKind::Tombstone, &[][..]), |v| (RecordKind::Value, v));
             // A batch of one that is kept: RocksDB's own single put allocates one each time.
             BATCH.with_borrow_mut(|batch| {
                 BUFFERS.with_borrow_mut(|(key_buffer, record_buffer)| {
                     keys::encode_into(key, key_buffer);
-                    record::encode_into(kind, version, payload, record_buffer);
                     batch.clear();
-                    batch.put_cf(self.database.tier(0), &key_buffer, &record_buffer);
+                    self.database.stage(batch, key_buffer, version, value, record_buffer);
                 });
                 self.database.write(batch, self.write_options(durability), "write a record")
             })?;
@@ -137,16 +134,13 @@ impl Inner {
     }
 
     fn write_mutations(&self, batch: &Batch, version: u64, options: &WriteOptions) -> Result<()> {
-        let tier = self.database.tier(0);
         BATCH.with_borrow_mut(|rocks| {
             rocks.clear();
             BUFFERS.with_borrow_mut(|(key_buffer, record_buffer)| {
                 for mutation in batch.mutations() {
                     keys::encode_into(mutation.key(), key_buffer);
-                    let (kind, payload) =
-                        mutation.value().map_or((RecordKind::Tombstone, &[][..]), |v| (RecordKind::Value, v.as_ref()));
-                    record::encode_into(kind, version, payload, record_buffer);
-                    rocks.put_cf(tier, &key_buffer, &record_buffer);
+                    let value = mutation.value().map(AsRef::as_ref);
+                    self.database.stage(rocks, key_buffer, version, value, record_buffer);
                 }
             });
             self.database.write(rocks, options, "write a batch")
