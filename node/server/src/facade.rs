@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use thermocline_engine::Engine;
+use thermocline_engine::classify::Policy;
 use thermocline_proto::v1;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -46,8 +48,8 @@ pub struct Facade {
     pub started: Instant,
     /// The generation of the tiers' settings in force; 0: those of the configuration.
     pub tiers_generation: AtomicU64,
-    /// Whether the policy in force holds all moves back.
-    pub policy_paused: AtomicBool,
+    /// The policy in force, as stated; held while it is replaced, so that an older one cannot overtake a newer.
+    pub policy: Mutex<Policy>,
     /// Counts changes that a Status stream should tell at once.
     pub changes: watch::Sender<u64>,
 }
@@ -100,7 +102,7 @@ impl Facade {
             range_end: self.range.end().to_vec().into(),
             tiers_generation: self.tiers_generation.load(Ordering::Relaxed),
             load: Some(convert::load(&self.load.borrow())),
-            ..convert::status(&stats, self.policy_paused.load(Ordering::Relaxed))
+            ..convert::status(&stats, self.policy.lock().paused)
         }
     }
 

@@ -8,9 +8,10 @@ mod serve;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use thermocline_engine::{Engine, Environment, OpenError};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -123,7 +124,7 @@ impl Node {
             load,
             started: Instant::now(),
             tiers_generation: AtomicU64::new(0),
-            policy_paused: AtomicBool::new(settings.policy.as_ref().is_some_and(|policy| policy.paused)),
+            policy: Mutex::new(settings.engine_options(memory).policy),
             changes: watch::Sender::new(0),
         });
         let mut node = Self {

@@ -9,7 +9,6 @@ mod tiers;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures::Stream;
 use thermocline_engine::{Engine, EngineError};
@@ -74,7 +73,8 @@ impl Admin for AdminService {
     async fn heat(&self, request: Request<v1::HeatRequest>) -> Answer<v1::HeatResponse> {
         let deadline = deadline::of(request.metadata());
         let question = heat::Question::parse(&request.into_inner())?;
-        let answer = self.call(deadline, move |engine| question.ask(engine)).await?;
+        let policy = self.facade.policy.lock().clone();
+        let answer = self.call(deadline, move |engine| question.ask(engine, &policy)).await?;
         Ok(Response::new(answer))
     }
 
@@ -89,9 +89,9 @@ impl Admin for AdminService {
     async fn set_policy(&self, request: Request<v1::SetPolicyRequest>) -> Answer<v1::SetPolicyResponse> {
         let deadline = deadline::of(request.metadata());
         let policy = policy::parse(request.into_inner().policy)?;
-        let (generation, paused) = (policy.generation, policy.paused);
-        self.call(deadline, move |engine| policy::apply(engine, policy)).await??;
-        self.facade.policy_paused.store(paused, Ordering::Relaxed);
+        let generation = policy.generation;
+        let facade = Arc::clone(&self.facade);
+        self.call(deadline, move |engine| policy::apply(engine, &facade.policy, policy)).await??;
         self.facade.changed();
         tracing::info!(generation, "a new policy is in force");
         Ok(Response::new(v1::SetPolicyResponse { generation }))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use thermocline_engine::classify::{Policy, Temperature};
 use thermocline_engine::{Engine, EngineError};
 use thermocline_proto::v1;
@@ -43,19 +44,26 @@ fn temperature(stated: v1::Temperature) -> Temperature {
 /// Puts it in force, unless a newer one is: of two that were sent at once, the older must not win by coming last.
 ///
 /// A policy without temperatures takes the default thresholds for the node's tiers.
-pub(super) fn apply(engine: &Engine, mut policy: Policy) -> Result<Result<(), Status>, EngineError> {
-    let stats = engine.stats();
-    if policy.generation < stats.policy_generation {
+pub(super) fn apply(
+    engine: &Engine,
+    in_force: &Mutex<Policy>,
+    mut policy: Policy,
+) -> Result<Result<(), Status>, EngineError> {
+    let mut in_force = in_force.lock();
+    if policy.generation < in_force.generation {
         return Ok(Err(Status::failed_precondition(format!(
             "policy generation {} is older than {}, which is in force",
-            policy.generation, stats.policy_generation
+            policy.generation, in_force.generation
         ))));
     }
     if policy.temperatures.is_empty() {
-        let names: Vec<&str> = stats.tiers.iter().map(|tier| tier.name.as_str()).collect();
+        let tiers = engine.stats().tiers;
+        let names: Vec<&str> = tiers.iter().map(|tier| tier.name.as_str()).collect();
         policy.temperatures = Policy::for_tiers(&names).temperatures;
     }
-    engine.set_policy(&policy).map(Ok)
+    engine.set_policy(&policy)?;
+    *in_force = policy;
+    Ok(Ok(()))
 }
 
 #[cfg(test)]

@@ -54,12 +54,17 @@ pub(super) async fn start(
     tokio::spawn(async move {
         let engine = plane.engine.clone();
         let runtime = Handle::current();
+        let gone = chunks.clone();
         // Not the call's deadline: the walk watches it itself and says so in order, after the chunks before it.
-        let result = plane
-            .scans
-            .run(CHUNK_BYTES * CHUNKS_AHEAD, None, move || walk.run(&engine, &chunks, &runtime))
-            .await
-            .unwrap_or_else(|error| Err(status::of_admission(&error)));
+        let run = plane.scans.run(CHUNK_BYTES * CHUNKS_AHEAD, None, move || walk.run(&engine, &chunks, &runtime));
+        let result = tokio::select! {
+            result = run => result.unwrap_or_else(|error| Err(status::of_admission(&error))),
+            // A scan that waits for its turn must not keep its place when nobody waits for it any more.
+            () = gone.closed() => Err(match deadline {
+                Some(deadline) if deadline <= Instant::now() => expired_before_the_first_record(),
+                _ => Status::cancelled("the reader of the scan has gone"),
+            }),
+        };
         timer.finish(result.as_ref().err().map(Status::code));
         // Nobody listens any more where the reader has gone.
         let _ = ended.send(result);
@@ -72,11 +77,19 @@ pub(super) async fn start(
         })
     });
     let mut stream: ScanStream = Box::pin(ReceiverStream::new(receiver).map(Ok).chain(ending));
-    match stream.next().await {
+    let first = match deadline {
+        None => stream.next().await,
+        Some(deadline) => timeout_at(deadline, stream.next()).await.map_err(|_| expired_before_the_first_record())?,
+    };
+    match first {
         None => Ok(Box::pin(stream::empty())),
         Some(Err(status)) => Err(status),
         Some(Ok(first)) => Ok(Box::pin(stream::once(future::ready(Ok(first))).chain(stream))),
     }
+}
+
+fn expired_before_the_first_record() -> Status {
+    Status::deadline_exceeded("the deadline passed before the scan had a record; scan less at once, or retry later")
 }
 
 fn check(plane: &DataPlane, request: v1::ScanRequest) -> Result<(KeyRange, ScanOptions), Rejection> {
