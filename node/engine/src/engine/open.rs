@@ -237,7 +237,6 @@ fn open_inner(
     for (identity, _) in &tiers {
         let layout = TierLayout(identity.path.clone());
         identity::create_folder(&layout.data())?;
-        empty_incoming(&layout)?;
     }
     let profiles: Vec<Profile> = tiers.iter().map(|(_, spec)| spec.fitted_profile()).collect();
     let profiles = Profile::scaled(&profiles, options.memory_bytes);
@@ -254,6 +253,11 @@ fn open_inner(
         .map(|i| handle(i, &Profile::for_medium(i.medium)))
         .collect();
 
+    // The store's id before the first tier that names it: ended in between, a new store would not know its own tier.
+    // The tiers of this opening come later: a recorded tier without its file counts as an unmounted device.
+    if store.tiers.is_empty() {
+        identity::write(&root.identity(), &store)?;
+    }
     // Identities first: a folder that RocksDB has written to never lacks one.
     for (identity, _) in &tiers {
         let path = TierLayout(identity.path.clone()).identity();
@@ -276,6 +280,10 @@ fn open_inner(
     let (database, occupied) = opened.map_err(|error| in_use(error, &root))?;
     if let Some(tier) = leaving.iter().find(|i| occupied.contains(&i.column_family())) {
         return Err(OpenError::TierHoldsData { tier: tier.name.clone(), path: tier.path.clone() });
+    }
+    // Only now, behind RocksDB's lock: a process that is refused must not take files from the one that has the store.
+    for (identity, _) in &tiers {
+        empty_incoming(&TierLayout(identity.path.clone()))?;
     }
     let now_known = StoreIdentity { tiers: tiers.iter().map(|(i, _)| i.clone()).collect(), ..with_leaving };
     identity::write(&root.identity(), &now_known)?;
