@@ -78,12 +78,13 @@ impl Inner {
         self.file_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Refuses long work once the store closes.
+    /// Refuses long work once the store closes, or storage failed: a sync that comes after a failed one proves nothing, so
+    /// no copy may be dropped because of it.
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.closing.load(Ordering::SeqCst) {
             return Err(EngineError::Cancelled);
         }
-        Ok(())
+        self.database.check()
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -79,11 +79,8 @@ impl Inner {
         }
         let moved = self.copy_then_drop(lease, demotion, chunk);
         if moved.is_err() {
-            // Both copies stay, that is allowed. The entry must go: data that comes into the range later would be dropped
-            // with it when the store opens next. Where even this fails storage has failed, and no data comes.
-            if let Err(error) = self.journal_done(lease.generation(), false) {
-                tracing::warn!(%error, "the journal entry of an ended move stays");
-            }
+            // Both copies stay, that is allowed. The entry must go.
+            self.abandon_journal(lease.generation());
         }
         moved
     }

@@ -41,10 +41,13 @@ impl Inner {
                 },
             );
         }
+        // What goes up is not journaled, but an entry left over would drop it.
+        self.close_abandoned()?;
         let mut moved = Moved::default();
         let mut rest = Some(lease.range().clone());
         while let Some(range) = rest {
             cancel.check()?;
+            self.check_open()?;
             let chunk = self.chunk(tier, &range, &|_| false)?;
             self.throttle(tier - 1, chunk.bytes, None, cancel)?;
             for group in chunk.records.chunks(64) {

@@ -43,7 +43,9 @@ impl JournalEntry {
 }
 
 impl Inner {
+    /// Notes a step. None begins while the entry of an ended move cannot be closed.
     pub(crate) fn journal(&self, generation: u64, entry: &JournalEntry, durable: bool) -> Result<()> {
+        self.close_abandoned()?;
         let bytes = serde_json::to_vec(entry)
             .map_err(|error| EngineError::Invalid(format!("encode a journal entry: {error}")))?;
         self.database.put_meta(&meta::journal(generation), &bytes, durable)
@@ -51,6 +53,26 @@ impl Inner {
 
     pub(crate) fn journal_done(&self, generation: u64, durable: bool) -> Result<()> {
         self.database.delete_meta(&meta::journal(generation), durable)
+    }
+
+    /// Closes the entry of a move that ended early. Data that comes into the range later would be dropped with it when
+    /// the store opens next; so where it cannot be closed now (the log's device is full) it is remembered, and nothing
+    /// is written to slower tiers before it is closed. Called under the move's lease.
+    pub(crate) fn abandon_journal(&self, generation: u64) {
+        if let Err(error) = self.journal_done(generation, false) {
+            tracing::warn!(%error, "the journal entry of an ended move cannot be closed; no move begins before it is");
+            self.mover.abandoned.lock().push(generation);
+        }
+    }
+
+    /// Closes the entries that [`abandon_journal`](Self::abandon_journal) could not.
+    pub(crate) fn close_abandoned(&self) -> Result<()> {
+        let mut abandoned = self.mover.abandoned.lock();
+        while let Some(generation) = abandoned.last() {
+            self.journal_done(*generation, false)?;
+            abandoned.pop();
+        }
+        Ok(())
     }
 
     /// Removes the entry of a lease whose range was cleared wholly, and those that earlier operations left within it:

@@ -38,6 +38,8 @@ pub(crate) struct MoverControl {
     pub(crate) frozen: AtomicBool,
     /// What moves left in the fastest tier.
     pub(super) deletes: Mutex<Deletes>,
+    /// Generations of ended moves whose journal entries could not be closed yet.
+    pub(super) abandoned: Mutex<Vec<u64>>,
     cancel: Arc<Cancel>,
 }
 
