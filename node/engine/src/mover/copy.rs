@@ -1,13 +1,13 @@
 //! Copying a chunk down: a sorted file that is ingested, or a logged batch when it is little.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rocksdb::{SstFileWriter, WriteBatch};
 
 use super::chunk::Candidate;
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
-use crate::error::{Result, RocksContext};
+use crate::error::{Result, RocksContext, chain};
 use crate::format::record::{self, RecordKind};
 use crate::guard::Guard;
 use crate::lease::RangeLease;
@@ -61,8 +61,18 @@ impl Inner {
 
     fn copy_by_file(&self, lease: &RangeLease, to: usize, copies: &[Copy<'_>]) -> Result<()> {
         let file = self.incoming_file(to, lease.generation());
+        let copied = self.copy_by_file_at(&file, lease, to, copies);
+        if copied.is_err() {
+            // Else every failed try would leave its file until the store opens next, most of all on a full device. What
+            // was ingested has a name of its own.
+            let _ = std::fs::remove_file(&file);
+        }
+        copied
+    }
+
+    fn copy_by_file_at(&self, file: &Path, lease: &RangeLease, to: usize, copies: &[Copy<'_>]) -> Result<()> {
         let mut writer = SstFileWriter::create(self.database.tier_options(to));
-        writer.open(&file).attempting("create a file for a slower tier")?;
+        writer.open(file).attempting("create a file for a slower tier")?;
         let mut buffer = Vec::new();
         for (candidate, copy_as) in copies {
             match encode(candidate, *copy_as, &mut buffer) {
@@ -74,7 +84,7 @@ impl Inner {
         writer.finish().attempting("sync a file for a slower tier")?;
         self.tiers[to].medium_write(&*self.environment.clock, writer.file_size());
         self.environment.pass(CrashPoint::FileWritten)?;
-        self.ingest_synced(lease, to, vec![file])
+        self.ingest_synced(lease, to, vec![file.to_owned()])
     }
 
     /// Ingests files after syncing the log past what they contain: ingestion is durable at once, and without the sync
@@ -88,7 +98,9 @@ impl Inner {
         self.database.ingest(to, files)?;
         // RocksDB links the file and syncs it, but then syncs the database's own folder instead of the tier's: where a
         // synced file does not keep its new name, what it replaces above must not go before the name is durable.
-        identity::sync_folder(&self.tiers[to].layout.data())?;
+        // Failed once, the system may call the next sync of the folder good: nothing may build on it.
+        identity::sync_folder(&self.tiers[to].layout.data())
+            .inspect_err(|error| self.database.events.failure.set(chain(error)))?;
         self.environment.pass(CrashPoint::Ingested)
     }
 
