@@ -48,7 +48,7 @@ pub struct BulkLoad {
     version: u64,
     records: u64,
     /// Unlogged: keeps the mover away. A record without a log must not become durable below an older one that has one.
-    _no_moves: Option<RangeLease>,
+    no_moves: Option<RangeLease>,
 }
 
 impl BulkLoad {
@@ -73,7 +73,7 @@ impl BulkLoad {
             first: None,
             version,
             records: 0,
-            _no_moves: no_moves,
+            no_moves,
         })
     }
 
@@ -114,6 +114,7 @@ impl BulkLoad {
         let inner = self.engine.inner();
         match self.mode {
             BulkMode::Sorted => {
+                inner.admit_write()?;
                 let file = inner.write_sorted(&pending, self.version)?;
                 self.files.push(file);
                 Ok(())
@@ -138,8 +139,8 @@ impl BulkLoad {
                 }
             }
             BulkMode::Unlogged => {
-                let flushed = inner.database.raw().flush_cf(inner.database.tier(0));
-                inner.database.judge(flushed, "flush an unlogged bulk load")?;
+                inner.flush_unlogged()?;
+                self.no_moves = None;
             }
         }
         Ok(self.records)
@@ -151,6 +152,13 @@ impl Drop for BulkLoad {
         for file in &self.files {
             // What is left of them goes when the store opens next.
             let _ = std::fs::remove_file(file);
+        }
+        // Ended early, its records are in the store without a log all the same: none may move before it is in a file.
+        if let Some(no_moves) = self.no_moves.take()
+            && let Err(error) = self.engine.inner().flush_unlogged()
+        {
+            tracing::error!(%error, "an unlogged bulk load is in memory only; nothing moves until the store is reopened");
+            std::mem::forget(no_moves);
         }
     }
 }
@@ -186,9 +194,15 @@ impl Inner {
                 )));
             }
         }
-        self.ingest_synced(&lease, 0, files)?;
+        let ingested = self.ingest_synced(&lease, 0, files);
+        // It may fail after the files are in: what is cached is older than they are.
         self.row_cache.renew(range, lease.generation());
-        Ok(())
+        ingested
+    }
+
+    fn flush_unlogged(&self) -> Result<()> {
+        let flushed = self.database.raw().flush_cf(self.database.tier(0));
+        self.database.judge(flushed, "flush an unlogged bulk load")
     }
 
     fn write_unlogged(&self, records: &[(Bytes, Bytes)]) -> Result<()> {
