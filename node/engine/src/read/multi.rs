@@ -48,8 +48,9 @@ impl Inner {
     }
 
     fn find_all(&self, mut wanted: Vec<Wanted<'_>>) -> Result<Vec<(usize, Option<Record>)>> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if wanted.len() < PARALLEL_FROM || cores < 2 {
+        // Asked last: the system reads files to answer.
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if wanted.len() < PARALLEL_FROM || cores() < 2 {
             return self.find_some(wanted);
         }
         let second = wanted.split_off(wanted.len() / 2);
