@@ -57,6 +57,8 @@ fn writes_do_not_wait(devices: &Devices) -> Result<()> {
     for round in 0..2 {
         (0..MOVED_KEYS).for_each(|index| put(&engine, &key(index), round));
     }
+    // Filling at full speed may stall a store this small on its own flushes; what counts is what the slow device adds.
+    let filled = engine.stats();
     devices.throttle("cold", Some(RATE))?;
     let (done, puts, slowest, widest) =
         (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
@@ -72,8 +74,9 @@ fn writes_do_not_wait(devices: &Devices) -> Result<()> {
                     put(engine, &format!("load/{writer}/{:05}", sequence % 4000), sequence);
                     slowest.fetch_max(start.elapsed().as_millis() as u64, Ordering::SeqCst);
                     puts.fetch_add(1, Ordering::SeqCst);
-                    // Some thousand writes a second: enough to fill write buffers and the log many times over.
-                    std::thread::sleep(Duration::from_micros(200));
+                    // Some hundred writes a second: enough to fill write buffers and the log many times over, and so
+                    // few that their own flushes keep up on a machine that is busy with other tests.
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             });
         }
@@ -97,7 +100,7 @@ fn writes_do_not_wait(devices: &Devices) -> Result<()> {
     assert!(took > Duration::from_secs(MOVED_KEYS as u64 * LENGTH as u64 / RATE / 2), "the device was not slow");
     assert!(puts > 1000, "only {puts} writes went on");
     assert!(Duration::from_millis(slowest.into_inner()) < SLOWEST);
-    assert_eq!((stats.stall, stats.stall_events), (Duration::ZERO, 0));
+    assert_eq!((stats.stall, stats.stall_events), (filled.stall, filled.stall_events));
     let bound = store::MAX_WAL_BYTES + store::MAX_WAL_BYTES / 5;
     assert!(widest.load(Ordering::SeqCst) <= bound, "the log took {widest:?} bytes, its bound is {bound}");
     devices.throttle("cold", None)?;
