@@ -16,7 +16,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 /// Far beyond what anything here takes: a bound for hangs, not for speed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A data folder with a configuration for it.
 pub struct Folder {
@@ -305,12 +305,16 @@ pub async fn move_range(
 }
 
 /// A node whose cold tier has one value that takes about two seconds to read; the key.
-pub async fn slow_read(node: &NodeProcess) -> &'static str {
+pub async fn slow_read(folder: &Folder, arguments: &[&str]) -> (NodeProcess, &'static str) {
     let key = "slow/value";
-    let (mut kv, mut admin) = (node.kv().await, node.admin().await);
-    kv.put(put(key, noise(7, 128 << 10))).await.unwrap();
-    let told = move_range(&mut admin, "slow/", "slow0", "cold").await;
+    let node = NodeProcess::start(folder, &[]);
+    node.kv().await.put(put(key, noise(7, 128 << 10))).await.unwrap();
+    let told = move_range(&mut node.admin().await, "slow/", "slow0", "cold").await;
     assert_eq!(told.last().unwrap().state, "completed", "{told:?}");
+    // What was moved is in memory at first; recovery writes it to files.
+    node.kill();
+    let node = NodeProcess::start(folder, arguments);
+    let mut admin = node.admin().await;
     let throttled = v1::TierSetting {
         name: "cold".to_owned(),
         size_bytes: 4 << 30,
@@ -319,5 +323,5 @@ pub async fn slow_read(node: &NodeProcess) -> &'static str {
         throttle_bytes_per_second: 64 << 10,
     };
     admin.set_tiers(v1::SetTiersRequest { generation: 1, tiers: vec![throttled] }).await.unwrap();
-    key
+    (node, key)
 }
