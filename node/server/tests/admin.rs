@@ -271,7 +271,7 @@ async fn a_move_is_told_from_running_to_completed_and_stays_listed() {
         assert!(pair[0].state == "running" && pair[0].records <= pair[1].records, "{told:?}");
     }
     let listed = admin.list_moves(v1::ListMovesRequest {}).await.unwrap().into_inner().moves;
-    assert_eq!(listed, [last.clone()]);
+    assert_eq!(listed.as_slice(), std::slice::from_ref(last));
     for i in [99, 100, 199, 200] {
         let key = format!("key/{i:03}");
         let explained = admin.explain(v1::ExplainRequest { key: key.clone().into() }).await.unwrap().into_inner();

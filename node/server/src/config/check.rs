@@ -66,7 +66,7 @@ trait FlattenSome<T> {
 }
 
 impl<T> FlattenSome<T> for Option<Option<T>> {
-    fn flatten_some(self) -> Option<Option<T>> {
+    fn flatten_some(self) -> Self {
         match self {
             None => Some(None),
             Some(None) => None,

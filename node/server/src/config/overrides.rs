@@ -88,7 +88,7 @@ fn steps(path: &str) -> Result<Vec<Step>, String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unwrap_in_result)]
     use super::*;
 
     fn applied(document: &str, set: &str) -> Result<String, ConfigError> {
