@@ -79,6 +79,17 @@ impl KeyRange {
         !before(self.end(), other.start()) && !before(other.end(), self.start())
     }
 
+    /// Whether the other one's bounds lie within these: true of an empty range inside, which overlaps nothing.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let ends_within = match (self.end(), other.end()) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(end), Some(other)) => other <= end,
+        };
+        self.start <= other.start && ends_within
+    }
+
     /// The keys both have; `None` where there is none.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Option<Self> {
@@ -149,6 +160,18 @@ mod tests {
         assert!(!left.overlaps(&right) && !right.overlaps(&left));
         assert!(left.overlaps(&KeyRange::single(b"l")));
         assert_eq!(left.intersection(&KeyRange::all()), Some(left));
+    }
+
+    #[test]
+    fn a_range_covers_what_lies_within_its_bounds_and_an_empty_one_too() {
+        let middle = KeyRange::new("c", "m").unwrap();
+        let empty = KeyRange::new("d", "d").unwrap();
+        assert!(
+            KeyRange::all().covers(&middle) && middle.covers(&middle) && middle.covers(&empty) && empty.covers(&empty)
+        );
+        for outside in [KeyRange::all(), KeyRange::new("b", "d").unwrap(), KeyRange::new("d", "").unwrap()] {
+            assert!(!middle.covers(&outside), "{outside:?}");
+        }
     }
 
     #[test]

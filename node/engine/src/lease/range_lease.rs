@@ -121,7 +121,7 @@ impl RangeLease {
 
     /// Whether `range` lies within it.
     pub(crate) fn covers(&self, range: &KeyRange) -> bool {
-        self.state.range.intersection(range).as_ref() == Some(range)
+        self.state.range.covers(range)
     }
 }
 

@@ -71,11 +71,15 @@ pub fn hooked(hook: impl Fn(CrashPoint) -> std::result::Result<(), String> + Sen
     Environment { crash_hook: Some(Arc::new(hook)), ..Environment::system(7) }
 }
 
-/// The seed of a test: `ENGINE_SEED` replays one.
+/// The seed of a test when none is given: the same on every machine, so that a change is what turns it red.
+const USUAL_SEED: u64 = 20_261_121;
+
+/// The seed of a test: `ENGINE_SEED` replays one, and `ENGINE_SEED=random` draws one (`make random` does).
 pub fn seed(test: &str) -> (u64, ChaCha8Rng) {
     let seed = match std::env::var("ENGINE_SEED") {
-        Ok(text) => text.parse().expect("ENGINE_SEED is a whole number"),
-        Err(_) => u64::from(std::process::id()) ^ SystemClock::default().wall().as_nanos() as u64,
+        Ok(text) if text == "random" => u64::from(std::process::id()) ^ SystemClock::default().wall().as_nanos() as u64,
+        Ok(text) => text.parse().expect("ENGINE_SEED is a whole number or `random`"),
+        Err(_) => USUAL_SEED,
     };
     println!("{test}: replay with ENGINE_SEED={seed}");
     (seed, ChaCha8Rng::seed_from_u64(seed))
