@@ -121,10 +121,13 @@ impl Inner {
         let Some(found) = self.find(key, false)?.filter(|f| f.kind != RecordKind::Tombstone) else {
             return Ok(());
         };
-        let now = self.environment.clock.monotonic();
-        self.prefetch.prefetcher.lock().prefetched(key, found.value.len(), now);
+        let bytes = found.value.len();
         let row = Row { version: found.version, value: found.value };
-        self.row_cache.insert(&self.stripes, before, key, row);
+        // Counted only where it can be used.
+        if self.row_cache.insert_unchanged(&self.stripes, before, key, row) {
+            let now = self.environment.clock.monotonic();
+            self.prefetch.prefetcher.lock().prefetched(key, bytes, now);
+        }
         Ok(())
     }
 }

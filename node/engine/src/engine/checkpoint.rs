@@ -41,7 +41,7 @@ impl Inner {
         }
         let exported = |index: usize| tiers[index].path.join("export");
         let slower: Vec<_> =
-            (1..tiers.len()).map(|i| self.database.export_tier(i, exported(i))).collect::<Result<_>>()?;
+            (1..tiers.len()).map(|i| self.database.keep_tier(i)?.export(exported(i))).collect::<Result<_>>()?;
         // Most of the fastest tier is flushed before writers are held up.
         self.buffered.flush(&self.database)?;
         self.database.raw().flush_cf(self.database.tier(0)).attempting("flush the fastest tier")?;
@@ -49,8 +49,10 @@ impl Inner {
             let mut all = (0..STRIPES as u32).collect();
             let _no_writers = self.stripes.exclusive(&mut all);
             self.buffered.flush(&self.database)?;
-            (self.database.export_tier(0, exported(0))?, self.database.meta_records()?)
+            (self.database.keep_tier(0)?, self.database.meta_records()?)
         };
+        // With writers at work again: to another file system the whole tier is copied.
+        let fastest = fastest.export(exported(0))?;
         let handles = tiers.iter().map(|identity| TierHandle {
             column_family: identity.column_family(),
             data: TierLayout(identity.path.clone()).data(),

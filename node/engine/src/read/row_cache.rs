@@ -113,6 +113,8 @@ pub(crate) struct RowCache {
     inserted: AtomicUsize,
     /// How many ranges have a generation of their own: mostly none, then nobody looks.
     renewed: AtomicUsize,
+    /// Over so many bytes it counts as full.
+    full_from: u64,
     cache: Cache<CacheKey, Row, ByBytes>,
     generations: ArcSwap<Generations>,
     hits: AtomicU64,
@@ -126,6 +128,7 @@ impl RowCache {
             doorkeeper: Doorkeeper::new(items),
             inserted: AtomicUsize::new(0),
             renewed: AtomicUsize::new(0),
+            full_from: bytes / 10 * 9,
             cache: Cache::with_weighter(items, bytes, ByBytes),
             generations: ArcSwap::from_pointee(Vec::new()),
             hits: AtomicU64::new(0),
@@ -169,26 +172,36 @@ impl RowCache {
         BeforeRead { stripe, counters: stripes.counters(stripe), generation: self.generation(key) }
     }
 
-    /// Inserts what was read after `before` was noted, if nothing was written since.
+    /// Inserts what a reader read after `before` was noted, if nothing was written since. A full cache takes it at its
+    /// second miss.
     pub(crate) fn insert(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], row: Row) {
+        let full = || self.cache.weight() > self.full_from;
+        if Guard::CacheInsertCheck.on() && (!before.counters.quiet() || (full() && !self.doorkeeper.seen(key))) {
+            return;
+        }
+        self.insert_unchanged(stripes, before, key, row);
+    }
+
+    /// Inserts what was read after `before` was noted, if nothing was written since, whether or not it was missed before:
+    /// what is fetched ahead has no miss of its own. Whether it did.
+    pub(crate) fn insert_unchanged(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], row: Row) -> bool {
         let BeforeRead { stripe, counters: before, generation } = before;
         let insert = || {
             self.inserted.fetch_add(1, Ordering::SeqCst);
             let key = StoredKey::from_slice(key);
-            self.cache.insert(CacheKey { generation, key }, row.clone());
+            self.cache.insert(CacheKey { generation, key }, row);
+            true
         };
         if !Guard::CacheInsertCheck.on() {
             return insert();
         }
-        let full = self.cache.weight() > self.cache.capacity() / 10 * 9;
-        if !before.quiet() || (full && !self.doorkeeper.seen(key)) {
-            return;
-        }
-        if let Some(_exclusive) = stripes.try_exclusive(stripe)
+        if before.quiet()
+            && let Some(_exclusive) = stripes.try_exclusive(stripe)
             && stripes.counters(stripe).begun == before.begun
         {
-            insert();
+            return insert();
         }
+        false
     }
 
     /// Gives a range a new generation: what was cached of it is never served again.

@@ -13,6 +13,7 @@ use rocksdb::{
 use super::database::{Database, META, TierHandle};
 use super::tuning;
 use crate::error::{IoContext, Result, RocksContext};
+use crate::tier::identity;
 
 /// The files of one column family, exported.
 pub(crate) struct Exported {
@@ -20,27 +21,48 @@ pub(crate) struct Exported {
     folder: PathBuf,
 }
 
-impl Database {
-    /// Flushes a tier and links its files into a new folder.
-    pub(crate) fn export_tier(&self, tier: usize, folder: PathBuf) -> Result<Exported> {
-        fs::create_dir_all(&folder).on("create the export folder", &folder)?;
-        self.raw().disable_file_deletions().attempting("keep files for a checkpoint")?;
-        let linked = self.link_files(tier, &folder);
-        self.raw().enable_file_deletions().attempting("let files go after a checkpoint")?;
-        let mut files = ExportImportFilesMetaData::default();
-        // RocksDB's name of the byte order, the only one we use.
-        files.set_db_comparator_name("leveldb.BytewiseComparator");
-        files.set_files(&linked?).attempting("describe the files of a checkpoint")?;
-        Ok(Exported { files, folder })
-    }
+/// The files of one column family at one moment. RocksDB deletes none of them until this is dropped.
+pub(crate) struct Kept<'a> {
+    database: &'a Database,
+    files: Vec<LiveFile>,
+}
 
-    fn link_files(&self, tier: usize, folder: &Path) -> Result<Vec<LiveFile>> {
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.database.raw().enable_file_deletions() {
+            tracing::error!(%error, "files that nothing uses stay until the store is reopened");
+        }
+    }
+}
+
+impl Database {
+    /// Flushes a tier and keeps its files as they are now. Short: the caller may hold up writers meanwhile.
+    pub(crate) fn keep_tier(&self, tier: usize) -> Result<Kept<'_>> {
+        self.raw().disable_file_deletions().attempting("keep files for a checkpoint")?;
+        let mut kept = Kept { database: self, files: Vec::new() };
         let flushed = self.raw().flush_cf(self.tier(tier));
         self.judge(flushed, "flush a tier for a checkpoint")?;
         let name = self.tier_name(tier);
-        let mut files = self.raw().live_files().attempting("list a tier's files")?;
-        files.retain(|file| file.column_family_name == name);
-        for file in &mut files {
+        kept.files = self.raw().live_files().attempting("list a tier's files")?;
+        kept.files.retain(|file| file.column_family_name == name);
+        Ok(kept)
+    }
+}
+
+impl Kept<'_> {
+    /// Links the files into a new folder.
+    pub(crate) fn export(mut self, folder: PathBuf) -> Result<Exported> {
+        fs::create_dir_all(&folder).on("create the export folder", &folder)?;
+        self.link_files(&folder)?;
+        let mut files = ExportImportFilesMetaData::default();
+        // RocksDB's name of the byte order, the only one we use.
+        files.set_db_comparator_name("leveldb.BytewiseComparator");
+        files.set_files(&self.files).attempting("describe the files of a checkpoint")?;
+        Ok(Exported { files, folder })
+    }
+
+    fn link_files(&mut self, folder: &Path) -> Result<()> {
+        for file in &mut self.files {
             let source = Path::new(&file.directory).join(file.name.trim_start_matches('/'));
             let target = folder.join(file.name.trim_start_matches('/'));
             // Another file system cannot be linked to.
@@ -50,9 +72,11 @@ impl Database {
             }
             file.directory = folder.to_string_lossy().into_owned();
         }
-        Ok(files)
+        Ok(())
     }
+}
 
+impl Database {
     /// The records of `meta`: few and small.
     pub(crate) fn meta_records(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let iterator = self.raw().iterator_cf(self.meta(), IteratorMode::Start);
@@ -85,6 +109,8 @@ impl Database {
                 db.create_column_family_with_import(&column, &column_family, &import, &exported.files)
                     .attempting("import a tier into the copy")?;
             }
+            // RocksDB syncs its own folder, not the tier's: the names must be durable before the checkpoint says it is whole.
+            identity::sync_folder(&data)?;
             // Moved files were linked: the export folder has nothing of its own.
             let _ = std::fs::remove_dir_all(&exported.folder);
         }
