@@ -72,8 +72,8 @@ pub enum CommandError {
         #[source]
         source: io::Error,
     },
-    /// A manifest that is not understood.
-    #[error("{what} is not understood: {detail}")]
+    /// A manifest that is not understood or not allowed.
+    #[error("{what} is wrong:{}{detail}", if detail.starts_with('\n') { "" } else { " " })]
     Manifest {
         /// Which file or object.
         what: String,
@@ -138,7 +138,8 @@ impl CommandError {
         let _ = writeln!(text, "error: {last}");
         let mut source = self.source();
         while let Some(cause) = source {
-            let shown = cause.to_string();
+            // The text of a status names its code and its source in the notation of the program; both follow anyway.
+            let shown = cause.downcast_ref::<tonic::Status>().map_or_else(|| cause.to_string(), status_text);
             // A transparent error repeats its source's text, and so does a status whose message is already shown.
             if !last.contains(&shown) {
                 let _ = writeln!(text, "  because: {shown}");

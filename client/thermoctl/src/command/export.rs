@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::Serialize;
-use thermocline_client::{ScanOptions, key_after};
+use thermocline_client::{DisplayKey, KeyRange, ScanOptions, key_after};
 
 use super::{Ended, progress};
 use crate::{
@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, arguments: &ExportArguments) -> Ended
     let (output, begin): (Box<dyn Write + Send>, bool) = if to_stdout {
         (Box::new(std::io::stdout()), true)
     } else {
-        let (file, last_key) = open(arguments, format)?;
+        let (file, last_key) = open(arguments, format, &range)?;
         if let Some(key) = &last_key {
             options.start = key_after(key);
         }
@@ -95,11 +95,16 @@ pub(super) async fn run(context: &Context, arguments: &ExportArguments) -> Ended
     Ok(ExitCode::Success)
 }
 
-fn open(arguments: &ExportArguments, format: FileFormat) -> Result<(File, Option<Bytes>), CommandError> {
+fn open(
+    arguments: &ExportArguments,
+    format: FileFormat,
+    range: &KeyRange,
+) -> Result<(File, Option<Bytes>), CommandError> {
     let path = &arguments.file;
     let failed = |source| CommandError::Write { what: path.display().to_string(), source };
     if arguments.resume {
         let kept = kept(path, format)?;
+        in_range(path, kept.last_key.as_deref(), range)?;
         let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
         file.set_len(kept.end.offset).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -111,6 +116,18 @@ fn open(arguments: &ExportArguments, format: FileFormat) -> Result<(File, Option
             Err(TransferError::Exists { path: path.clone() }.into())
         }
         other => Ok((other.map_err(failed)?, None)),
+    }
+}
+
+/// An export of other keys is not gone on with: what lies between them would be written too, or left out.
+fn in_range(path: &Path, last_key: Option<&[u8]>, range: &KeyRange) -> Result<(), CommandError> {
+    match last_key {
+        Some(key) if !range.contains(key) => Err(CommandError::Usage(format!(
+            "{} ends with the key {}, which is not among the keys asked for: resume with the range it was begun with, or export to another file",
+            path.display(),
+            DisplayKey(key)
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -158,6 +175,17 @@ mod tests {
         }
         fs::write(&path, "").unwrap();
         assert_eq!(kept(&path, FileFormat::Jsonl).unwrap(), Kept { end: Mark::BEGIN, last_key: None });
+    }
+
+    #[test]
+    fn an_export_of_other_keys_is_not_gone_on_with() {
+        let range = KeyRange::new("g", "h").unwrap();
+        let check = |last: Option<&str>| in_range(Path::new("out.jsonl"), last.map(str::as_bytes), &range);
+        assert!(check(None).is_ok());
+        assert!(check(Some("gz")).is_ok());
+        for other in ["a", "h", "z"] {
+            assert!(check(Some(other)).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub(super) struct KeyView {
     shown: String,
     pub(super) reads_per_day: f64,
     pub(super) writes_per_day: f64,
-    pub(super) last_read_millis_ago: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_read_millis_ago: Option<u64>,
     pub(super) tier: String,
     pub(super) node: String,
 }
@@ -48,7 +49,8 @@ pub(super) struct RangeView {
     shown: String,
     pub(super) reads_per_day: f64,
     pub(super) writes_per_day: f64,
-    last_read_millis_ago: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_read_millis_ago: Option<u64>,
     pub(super) pattern: String,
     pub(super) class: String,
     bytes: Vec<TierBytesView>,
@@ -90,7 +92,7 @@ impl KeyView {
             shown: DisplayKey(&heat.key).to_string(),
             reads_per_day: heat.reads_per_day,
             writes_per_day: heat.writes_per_day,
-            last_read_millis_ago: heat.last_read_ms_ago,
+            last_read_millis_ago: since_read(heat.last_read_ms_ago),
             tier: heat.tier,
             node: node.to_owned(),
         }
@@ -106,7 +108,7 @@ impl RangeView {
             end: TextField::of(&heat.end),
             reads_per_day: heat.reads_per_day,
             writes_per_day: heat.writes_per_day,
-            last_read_millis_ago: heat.last_read_ms_ago,
+            last_read_millis_ago: since_read(heat.last_read_ms_ago),
             pattern: heat.pattern,
             class: heat.class,
             bytes: heat.bytes.into_iter().map(|bytes| TierBytesView { tier: bytes.tier, bytes: bytes.bytes }).collect(),
@@ -173,8 +175,16 @@ fn tables(context: &Context, view: &HeatView) -> String {
     format!("{key_table}\n{range_table}")
 }
 
+/// How long ago a key was read; nodes say the greatest number where it never was.
+fn since_read(millis: u64) -> Option<u64> {
+    (millis != u64::MAX).then_some(millis)
+}
+
 /// A time span since, coarsely.
-pub(super) fn ago(millis: u64) -> String {
+pub(super) fn ago(millis: Option<u64>) -> String {
+    let Some(millis) = millis else {
+        return "never".to_owned();
+    };
     let seconds = millis / 1000;
     match seconds {
         0..60 => format!("{seconds}s ago"),
@@ -190,10 +200,11 @@ mod tests {
 
     #[test]
     fn a_time_span_is_shown_in_its_largest_unit() {
-        assert_eq!(ago(59_999), "59s ago");
-        assert_eq!(ago(60_000), "1m ago");
-        assert_eq!(ago(7_200_000), "2h ago");
-        assert_eq!(ago(200_000_000), "2d ago");
+        assert_eq!(ago(since_read(u64::MAX)), "never");
+        assert_eq!(ago(Some(59_999)), "59s ago");
+        assert_eq!(ago(Some(60_000)), "1m ago");
+        assert_eq!(ago(Some(7_200_000)), "2h ago");
+        assert_eq!(ago(Some(200_000_000)), "2d ago");
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended
         resume_hint: resume_hint(progress_file.as_ref()),
     };
     let sink = Arc::new(StoreSink::new(client, arguments.patience));
+    let first = reader.mark();
     let records_before = begun.map_or(0, |(_, records)| records);
     let mut importer = Importer::new(sink, reader, plan, interrupted, records_before);
 
@@ -100,9 +101,9 @@ pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended
             report(context, summary, start.elapsed())
         }
         (Err(error), Some(file)) => {
-            if let Some(step) = latest {
-                file.save(step.mark, step.records)?;
-            }
+            // Also where nothing is written yet: the message says that --resume goes on.
+            let (mark, records) = latest.map_or((first, records_before), |step| (step.mark, step.records));
+            file.save(mark, records)?;
             Err(error.into())
         }
         (Err(error), None) => Err(error.into()),
@@ -123,7 +124,11 @@ fn open(path: &Path, from_stdin: bool) -> Result<(Box<dyn BufRead>, Option<u64>)
     }
     let failed = |source| CommandError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(CommandError::Usage(format!("{} is a folder; name a JSONL or CSV file", path.display())));
+    }
+    let length = metadata.len();
     Ok((Box::new(BufReader::with_capacity(READ_BUFFER, file)), Some(length)))
 }
 
@@ -156,6 +161,8 @@ fn starting_point(
     }
     match (file.load()?, arguments.resume) {
         (Some(earlier), true) => Ok(Some(earlier)),
+        // Of an import that wrote nothing there is nothing to decide.
+        (Some((_, 0)), false) => Ok(None),
         (Some((_, records)), false) => Err(TransferError::Unfinished { path: file.path().to_owned(), records }.into()),
         (None, true) => Err(TransferError::NothingToResume { path: file.path().to_owned() }.into()),
         (None, false) => Ok(None),

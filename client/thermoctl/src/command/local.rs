@@ -141,6 +141,16 @@ fn check_addresses(layout: &Layout, objects: &[Object], first_address: Ipv4Addr)
     let Some(first) = taken.first() else {
         return Ok(());
     };
+    if first.reason == std::io::ErrorKind::AddrNotAvailable {
+        return Err(refused(
+            "starting the fleet",
+            format!(
+                "this machine does not have the address {} of {}; give one that it has with --address, such as 127.0.0.1",
+                first.address.ip(),
+                first.node
+            ),
+        ));
+    }
     let list: Vec<String> =
         taken.iter().map(|one| format!("{} ({} of {})", one.address, one.listener, one.node)).collect();
     Err(refused(

@@ -138,10 +138,7 @@ pub(super) fn read_objects(paths: &[PathBuf]) -> Result<Vec<Object>, CommandErro
     if wrong.is_empty() {
         return Ok(objects);
     }
-    Err(CommandError::Manifest {
-        what: format!("{} thing{} in the manifests", wrong.len(), if wrong.len() == 1 { "" } else { "s" }),
-        detail: wrong.concat(),
-    })
+    Err(CommandError::Manifest { what: "a manifest".to_owned(), detail: wrong.concat() })
 }
 
 /// `validate`: each object by itself, then what the objects of all files say about each other.

@@ -136,6 +136,11 @@ fn total(tiers: &[TierView]) -> Vec<TierView> {
     totals
 }
 
+/// No read was timed where it is zero.
+fn latency(value: u64) -> String {
+    if value == 0 { "-".to_owned() } else { nanos(value) }
+}
+
 fn row(tier: &TierView) -> Vec<String> {
     let mut notes = Vec::new();
     if tier.under_reserve {
@@ -154,8 +159,8 @@ fn row(tier: &TierView) -> Vec<String> {
         count(tier.keys),
         count(tier.reads),
         percent(tier.read_share),
-        nanos(tier.read_p50_nanos),
-        nanos(tier.read_p99_nanos),
+        latency(tier.read_p50_nanos),
+        latency(tier.read_p99_nanos),
         notes.join("; "),
     ]
 }

@@ -216,8 +216,13 @@ impl<R: BufRead> RecordReader<R> {
     }
 
     fn parse_json(&self, line: u64, terminated: bool) -> Result<(Vec<u8>, Vec<u8>), LineError> {
-        let record: JsonRecord = serde_json::from_slice(&self.buffer).map_err(|error| {
+        // Editors on Windows begin a file with a byte order mark; in CSV it is passed over too.
+        let mark = if line == 1 { "\u{feff}".as_bytes() } else { b"" };
+        let text = self.buffer.strip_prefix(mark).unwrap_or(&self.buffer);
+        let record: JsonRecord = serde_json::from_slice(text).map_err(|error| {
             if terminated {
+                // Each line is read by itself, so that the parser's own line is always the first.
+                let error = error.to_string().replace(" at line 1 column ", " at column ");
                 bad(line, format!(
                     "this is not a record: {error}; a line holds one object such as {{\"key\": \"a\", \"value\": \"b\"}}, with keyBase64 and valueBase64 for bytes that are no text"
                 ))

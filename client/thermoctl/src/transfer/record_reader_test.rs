@@ -111,3 +111,13 @@ fn a_reader_goes_on_where_another_stopped() {
         assert!(!shorter.skip_to(mark).unwrap(), "a shorter file is noticed");
     }
 }
+
+#[test]
+fn a_byte_order_mark_before_the_first_record_is_passed_over() {
+    let text = "\u{feff}{\"key\":\"a\",\"value\":\"1\"}\n\u{feff}{}\n";
+    let mut reader = RecordReader::new(text.as_bytes(), FileFormat::Jsonl).unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().key, "a");
+    let error = reader.next_record().unwrap_err();
+    assert_eq!(error.line(), 2);
+    assert!(error.to_string().contains("at column 1"), "{error}");
+}

@@ -230,7 +230,7 @@ impl LocalHome {
             return;
         };
         let log = self.log(name);
-        let last = last_line(&log).map_or_else(String::new, |line| format!(": {line}"));
+        let last = last_line(&log).map_or_else(String::new, |line| format!("; its last line: {line}"));
         let reason = if asked { how } else { format!("{how}{last} (log: {})", log.display()) };
         node.in_a_row = if asked || since.elapsed() >= GOOD_RUN { 0 } else { node.in_a_row };
         if !asked {
@@ -251,7 +251,7 @@ impl LocalHome {
     }
 
     fn config_file(&self, name: &str) -> PathBuf {
-        self.layout.node(name).join("node.yaml")
+        self.layout.node(name).join(super::kept_ranges::CONFIG_FILE)
     }
 
     fn write_config(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
@@ -335,7 +335,7 @@ fn last_line(log: &Path) -> Option<String> {
     String::from_utf8_lossy(&bytes).lines().rev().find(|line| !line.trim().is_empty()).map(ToOwned::to_owned)
 }
 
-/// An address that something else listens on.
+/// An address that cannot be listened on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenAddress {
     /// The node that wants it.
@@ -344,6 +344,8 @@ pub struct TakenAddress {
     pub listener: &'static str,
     /// The address.
     pub address: SocketAddr,
+    /// Why: mostly that something else listens there, or that this machine does not have it.
+    pub reason: io::ErrorKind,
 }
 
 /// The addresses of nodes that cannot be listened on.
@@ -353,8 +355,8 @@ pub fn taken_addresses<'a>(runs: impl Iterator<Item = &'a NodeRun>) -> Vec<Taken
     for run in runs {
         let listen = &run.config.listen;
         for (listener, address) in [("kv", listen.kv), ("admin", listen.admin), ("http", listen.http)] {
-            if TcpListener::bind(address).is_err() {
-                taken.push(TakenAddress { node: run.name.clone(), listener, address });
+            if let Err(error) = TcpListener::bind(address) {
+                taken.push(TakenAddress { node: run.name.clone(), listener, address, reason: error.kind() });
             }
         }
     }

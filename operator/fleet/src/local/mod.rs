@@ -19,6 +19,7 @@
 mod endpoints;
 mod events;
 mod home;
+mod kept_ranges;
 mod layout;
 mod lock;
 mod object_store;

@@ -14,8 +14,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use thermocline_crds::v1alpha1::SPLIT_POINTS_ANNOTATION;
 use thermocline_crds::validate::{self, Violation};
-use thermocline_crds::{Kind, Object, ObjectError};
+use thermocline_crds::{Kind, Object, ObjectError, Validated};
 
+use super::kept_ranges;
 use super::layout::{Layout, write_in_one_step};
 use crate::desired;
 use crate::home::Change;
@@ -151,9 +152,18 @@ impl ObjectStore {
         }
         wrong.extend(texts(&validate::set(&all)));
         wrong.extend(desired::refusals(&all));
-        for (new, _) in &planned {
-            if let Err(error) = new.validated() {
-                wrong.push(format!("{}/{}: {error}", new.kind(), new.name()));
+        for (new, change) in &planned {
+            match new.validated() {
+                Ok(Validated::StoragePool(pool)) if *change == Change::Created => {
+                    let refusals = kept_ranges::refusals(&self.layout, &pool);
+                    wrong.extend(refusals.map_err(|(path, source)| StoreError::Io {
+                        attempt: "read",
+                        path,
+                        source,
+                    })?);
+                }
+                Ok(_) => {}
+                Err(error) => wrong.push(format!("{}/{}: {error}", new.kind(), new.name())),
             }
         }
         if wrong.is_empty() { Ok(planned) } else { Err(StoreError::Refused(wrong)) }

@@ -88,3 +88,28 @@ fn a_status_is_kept_by_apply_and_a_spec_by_write_status() {
     assert_eq!(now.status.and_then(|status| status.nodes).as_deref(), Some("1/1"));
     assert_eq!(now.metadata.generation, Some(3));
 }
+
+#[test]
+fn a_pool_that_is_created_anew_keeps_the_cuts_of_the_records_in_its_folders() {
+    let (_folder, store) = store();
+    let cut_at = |key: &str| {
+        POOL.replace("{name: main}", &format!("{{name: main, annotations: {{{SPLIT_POINTS_ANNOTATION}: {key}}}}}"))
+    };
+    store.apply(objects(&[CLUSTER, TIER, &cut_at("g")])).unwrap();
+    assert!(store.delete(Kind::StoragePool, "main").unwrap());
+
+    let node = store.layout.node("main-1");
+    let root = node.join("root");
+    fs::create_dir_all(&node).unwrap();
+    let config = serde_json::json!({
+        "node": "main-1", "cluster": "demo", "root": root, "range": {"start": "g", "end": ""},
+        "listen": {"kv": "127.0.0.1:1", "admin": "127.0.0.1:2", "http": "127.0.0.1:3"}, "tiers": [],
+    });
+    fs::write(node.join(kept_ranges::CONFIG_FILE), serde_yaml::to_string(&config).unwrap()).unwrap();
+    assert!(store.plan(objects(&[&cut_at("h")])).is_ok(), "a folder without a store holds no record");
+
+    fs::create_dir(&root).unwrap();
+    let refused = store.apply(objects(&[&cut_at("h")])).unwrap_err().to_string();
+    assert!(refused.contains("main-1") && refused.contains("data does not follow"), "{refused}");
+    assert_eq!(store.apply(objects(&[&cut_at("g")])).unwrap(), [Change::Created]);
+}
