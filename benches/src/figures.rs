@@ -189,8 +189,11 @@ fn larger_than_memory(bench: &Bench, report: &mut Report, draw: Draw) -> anyhow:
     let (first, second) = draws.split_at(COUNT / 2);
     let mut pairs = Vec::new();
     for _ in 0..bench.rounds {
-        let ours = rate(COUNT, || both(first, second, |n| Ok(drop(black_box(engine.get(&key(n))?)))))?;
-        let theirs = rate(COUNT, || both(first, second, |n| Ok(drop(black_box(raw.get(key(n))?)))))?;
+        let ours = rate(COUNT, || {
+            both(first, second, |n| engine.get(&key(n)).map(|r| drop(black_box(r))).map_err(Into::into))
+        })?;
+        let theirs =
+            rate(COUNT, || both(first, second, |n| raw.get(key(n)).map(|r| drop(black_box(r))).map_err(Into::into)))?;
         pairs.push((ours, theirs));
     }
     let ours: Vec<f64> = pairs.iter().map(|(a, _)| *a).collect();
