@@ -93,7 +93,7 @@ async fn show(context: &Context, direct: bool) -> Ended {
                         row.node.clone(),
                         row.policy_generation.to_string(),
                         row.mover.clone(),
-                        row.classified_millis_ago.map_or_else(String::new, super::heat::ago),
+                        row.classified_millis_ago.map_or_else(String::new, |millis| super::heat::ago(Some(millis))),
                     ]
                 })
                 .collect(),

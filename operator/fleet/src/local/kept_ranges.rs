@@ -28,7 +28,7 @@ pub(super) fn refusals(layout: &Layout, pool: &ValidatedPool) -> Result<Vec<Stri
         let Some(kept) = read(&path).map_err(|error| (path, error))? else {
             continue;
         };
-        if kept.root.exists() && (&kept.range.start, &kept.range.end) != (start, end) {
+        if kept.root.is_none_or(|root| root.exists()) && (&kept.range.start, &kept.range.end) != (start, end) {
             wrong.push(format!(
                 "StoragePool/{}: the folder of {node} holds the keys from {:?} to {:?} of an earlier pool, this one gives it {start:?} to {end:?}: data does not follow; give replicas and split points as they were, or name the pool otherwise (then the earlier records stay in their folders, unread)",
                 pool.name, kept.range.start, kept.range.end

@@ -133,7 +133,7 @@ fn build(source: String, mut records: Source, seed: u64) -> Result<DataSet, Comm
         records.iter().map(|(name, value)| (name.as_ref().map_or(8, String::len) + value.len()) as u64).sum();
     if once < LEAST_SOURCE {
         return Err(CommandError::Usage(format!(
-            "{source} holds {once} bytes in {} records, the demonstration needs at least {LEAST_SOURCE}; name a larger file with --data FILE",
+            "{source} holds {once} bytes in {} records, the demonstration needs at least {LEAST_SOURCE} bytes; name a larger file with --data FILE",
             records.len()
         )));
     }
