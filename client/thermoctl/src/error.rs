@@ -102,6 +102,12 @@ fn status_text(status: &tonic::Status) -> String {
     if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() }
 }
 
+/// A status among causes, which errors hold in a box because of its size.
+fn status_of<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a tonic::Status> {
+    let boxed = cause.downcast_ref::<Box<tonic::Status>>().map(AsRef::as_ref);
+    boxed.or_else(|| cause.downcast_ref())
+}
+
 impl CommandError {
     /// Where writing to the output failed.
     pub(crate) fn output(source: io::Error) -> Self {
@@ -139,7 +145,7 @@ impl CommandError {
         let mut source = self.source();
         while let Some(cause) = source {
             // The text of a status names its code and its source in the notation of the program; both follow anyway.
-            let shown = cause.downcast_ref::<tonic::Status>().map_or_else(|| cause.to_string(), status_text);
+            let shown = status_of(cause).map_or_else(|| cause.to_string(), status_text);
             // A transparent error repeats its source's text, and so does a status whose message is already shown.
             if !last.contains(&shown) {
                 let _ = writeln!(text, "  because: {shown}");
@@ -225,5 +231,17 @@ mod tests {
     fn a_report_names_the_causes_once_each() {
         let error = CommandError::Read { path: "/x".into(), source: io::Error::other("disk on fire") };
         assert_eq!(error.report(), "error: reading \"/x\" failed\n  because: disk on fire\n");
+    }
+
+    #[test]
+    fn a_status_among_the_causes_is_told_by_its_message_alone() {
+        let error = CommandError::from(ClientError::Unavailable {
+            operation: "get",
+            node: "a".into(),
+            attempts: 2,
+            source: Box::new(tonic::Status::unavailable("tcp connect error")),
+        });
+        let report = error.report();
+        assert!(report.ends_with("\n  because: tcp connect error\n"), "{report}");
     }
 }
