@@ -66,7 +66,7 @@ fn kinds_text() -> String {
     format!("kinds are {}", kinds.join(", "))
 }
 
-/// As [`reference`], where an object must be named.
+/// As [`reference()`], where an object must be named.
 fn one(arguments: &ObjectArguments) -> Result<(Kind, String), CommandError> {
     match reference(&arguments.kind, arguments.name.as_deref())? {
         Some(Reference { kind: Some(kind), name: Some(name) }) => Ok((kind, name)),
