@@ -1,4 +1,4 @@
-//! Fetching ahead of readers: what the pure [`Prefetcher`](crate::heat::Prefetcher) chooses is read into the row cache by
+//! Fetching ahead of readers: what the pure [`Prefetcher`] chooses is read into the row cache by
 //! a thread of its own, so no reader waits for it.
 //!
 //! Only reads that a slower tier answered are watched: there a fetched row saves a device's latency. While something

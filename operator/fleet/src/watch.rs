@@ -1,6 +1,6 @@
 //! The nodes' Status streams: one task a node, the latest message of each.
 //!
-//! Contract: what is here was told by a node that answered within [`SILENCE`]; a node that is silent or gone has no entry.
+//! Contract: what is here was told by a node that answered within `SILENCE`; a node that is silent or gone has no entry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -7,7 +7,7 @@
 //!   `HeatTracker::ranges` (its heat, bytes in each tier, clean copies, number of keys), a [`KeyInput`] for each of
 //!   `HeatTracker::admitted_keys` (with the tier it is in). It returns a [`Classification`]: [`MoveChoice`]s in the order
 //!   in which to carry them out. After a range move the engine calls `HeatTracker::note_moved`: residency starts there.
-//! - [`explain`] and [`range_class`] answer for one key or range by the same thresholds.
+//! - [`explain()`] and [`range_class`] answer for one key or range by the same thresholds.
 //!
 //! Rates of a range are judged per key: its reads less those of its admitted keys, over the number of its other keys.
 //! Two rules keep an even load at rest: nothing moves up that is not read clearly (three standard errors) more often than
