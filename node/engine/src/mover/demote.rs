@@ -48,6 +48,7 @@ impl Inner {
         while let Some(range) = rest {
             demotion.cancel.check()?;
             self.check_open()?;
+            drop(lease.effect("moving the next part down")?);
             if left >= demotion.enough {
                 break;
             }

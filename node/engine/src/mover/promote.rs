@@ -129,6 +129,10 @@ impl Inner {
         for from in to + 1..self.database.tier_count() {
             let mut rest = Some(lease.range().clone());
             while let Some(range) = rest {
+                // Copies into the fastest tier need no lease: without this a range operation would wait for all of them.
+                drop(lease.effect("copying the next part up")?);
+                cancel.check()?;
+                self.check_open()?;
                 let chunk = self.chunk(from, &range, &|_| false)?;
                 let step = if to == 0 {
                     let keys: Vec<Bytes> = chunk.records.iter().map(|c| Bytes::copy_from_slice(c.user_key())).collect();
