@@ -12,9 +12,9 @@ pub enum Guard {
     CacheInsertCheck,
     /// Rule 1: a writer removes the key from the row cache before it writes.
     CacheRemove,
-    /// Rule 1: the stripe's `begun` counter is raised before the write, `done` after it.
-    StripeCounters,
-    /// Rule 1: conditional writes hold their stripes exclusively.
+    /// Rule 1: a writer holds its stripe, whose sequence is odd meanwhile.
+    StripeSequence,
+    /// Rule 1: conditions are judged while their stripes are held.
     ConditionExclusive,
     /// I3: a version is checked again under the stripe before its copy leaves the fastest tier.
     DemoteRecheck,
@@ -63,7 +63,7 @@ impl Guard {
     pub const ALL: [Self; 24] = [
         Self::CacheInsertCheck,
         Self::CacheRemove,
-        Self::StripeCounters,
+        Self::StripeSequence,
         Self::ConditionExclusive,
         Self::DemoteRecheck,
         Self::CleanSourceCheck,

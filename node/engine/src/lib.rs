@@ -50,6 +50,7 @@ mod read;
 mod replica;
 mod rocks;
 mod space;
+mod spread;
 mod stats;
 mod temperature;
 mod tier;

@@ -47,7 +47,7 @@ impl Inner {
         self.database.raw().flush_cf(self.database.tier(0)).attempting("flush the fastest tier")?;
         let (fastest, meta) = {
             let mut all = (0..STRIPES as u32).collect();
-            let _no_writers = self.stripes.exclusive(&mut all);
+            let _no_writers = self.stripes.hold(&mut all);
             self.buffered.flush(&self.database)?;
             (self.database.keep_tier(0)?, self.database.meta_records()?)
         };

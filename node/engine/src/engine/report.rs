@@ -32,10 +32,10 @@ impl Inner {
             health: self.health(),
             tiers: self.tier_reports(),
             moves: self.move_totals(),
-            reads: load(&self.stats.reads) + self.row_cache.hits(),
-            writes: load(&self.stats.writes),
-            deletes: load(&self.stats.deletes),
-            scans: load(&self.stats.scans),
+            reads: self.stats.reads.sum() + self.row_cache.hits(),
+            writes: self.stats.writes.sum(),
+            deletes: self.stats.deletes.sum(),
+            scans: self.stats.scans.sum(),
             refused: self.space.refused(),
             read_latency: self.stats.read_latency(),
             write_latency: self.stats.write_latency(),
@@ -66,7 +66,7 @@ impl Inner {
     }
 
     fn tier_reports(&self) -> Vec<TierReport> {
-        let load = |tier: usize| self.tiers[tier].stats.reads.load(Ordering::Relaxed);
+        let load = |tier: usize| self.tiers[tier].stats.reads.sum();
         let all_reads: u64 = (0..self.tiers.len()).map(load).sum();
         let report = |tier: usize| {
             let state = &self.tiers[tier];

@@ -4,22 +4,15 @@
 //! the key and pushes to the slot's ring; a full ring drops the sample and counts it, so that heat never slows a reader.
 //! Gaps between samples are random (mean `sample_every`), or a loop over as many keys would be sampled at one key alone.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::event::{AccessEvent, AccessKind, ServedBy};
+use crate::spread::thread_number;
 
 /// Slots; threads beyond that share one, and a lost update of its countdown makes sampling a little sparser.
 const SLOTS: usize = 64;
-
-static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    /// This thread's number; which slot it uses says nothing about what it samples.
-    static THREAD: Cell<usize> = Cell::new(NEXT_THREAD.fetch_add(1, Ordering::Relaxed));
-}
 
 /// Its own pair of cache lines, so that threads do not share them.
 #[repr(align(128))]
@@ -96,7 +89,7 @@ impl HeatRecorder {
 
     #[inline]
     fn sampled(&self) -> Option<&Slot> {
-        let slot = &self.slots[THREAD.with(Cell::get) % SLOTS];
+        let slot = &self.slots[thread_number() % SLOTS];
         let left = slot.countdown.load(Ordering::Relaxed);
         if left > 1 {
             slot.countdown.store(left - 1, Ordering::Relaxed);

@@ -192,7 +192,7 @@ impl Inner {
         for group in records.chunks(GROUP) {
             let _effect = lease.effect("dropping copies from the fastest tier")?;
             let mut stripes = group.iter().map(|c| Stripes::of(c.user_key())).collect();
-            let exclusive = Guard::DemoteRecheck.on().then(|| self.stripes.exclusive(&mut stripes));
+            let held = Guard::DemoteRecheck.on().then(|| self.stripes.hold(&mut stripes));
             // A flush takes no stripe: what is queued of these keys is written now, not between the check and the delete.
             self.buffered.flush_before(&self.database, group.iter().map(Candidate::user_key))?;
             let mut batch = WriteBatch::default();
@@ -203,7 +203,7 @@ impl Inner {
                 }
             }
             self.database.write(&batch, &self.database.wal, "drop copies from the fastest tier")?;
-            drop(exclusive);
+            drop(held);
         }
         Ok(dropped)
     }

@@ -75,7 +75,7 @@ impl Inner {
         let to = tier - 1;
         let mut stripes = group.iter().map(|c| Stripes::of(c.user_key())).collect();
         // The next faster tier may be the fastest, where users write.
-        let _exclusive = self.stripes.exclusive(&mut stripes);
+        let _held = self.stripes.hold(&mut stripes);
         // A flush takes no stripe: what is queued of these keys is written now, not over or under the copies.
         self.buffered.flush_before(&self.database, group.iter().map(Candidate::user_key))?;
         let mut batch = WriteBatch::default();

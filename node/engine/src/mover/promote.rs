@@ -13,7 +13,7 @@ use crate::guard::Guard;
 use crate::lease::RangeLease;
 use crate::read::point::Found;
 use crate::stats::MoveKey;
-use crate::write::stripes::{Counters, StripeIndex, Stripes};
+use crate::write::stripes::{Sequence, StripeIndex, Stripes};
 
 /// Keys copied up under their stripes at a time.
 const GROUP: usize = 64;
@@ -32,7 +32,7 @@ pub(crate) struct Promotion<'a> {
 pub(super) struct Rising {
     data_key: Vec<u8>,
     stripe: StripeIndex,
-    before: Counters,
+    before: Sequence,
     found: Found,
 }
 
@@ -70,7 +70,7 @@ impl Inner {
 
     pub(super) fn look_up_below(&self, key: &Bytes) -> Result<Option<Rising>> {
         let stripe = Stripes::of(key);
-        let before = self.stripes.counters(stripe);
+        let before = self.stripes.sequence(stripe);
         let data_key = keys::encode(key);
         if self.header_in_tier(0, &data_key)?.is_some() {
             return Ok(None);
@@ -86,7 +86,7 @@ impl Inner {
 
     pub(super) fn raise(&self, rising: Vec<Rising>) -> Result<Moved> {
         let mut stripes = rising.iter().map(|r| r.stripe).collect();
-        let exclusive = Guard::PromoteRecheck.on().then(|| self.stripes.exclusive(&mut stripes));
+        let held = Guard::PromoteRecheck.on().then(|| self.stripes.hold(&mut stripes));
         // A flush takes no stripe: what is queued of these keys is written now, so that it is seen below.
         let keys = rising.iter().filter_map(|r| keys::decode(&r.data_key));
         self.buffered.flush_before(&self.database, keys)?;
@@ -107,7 +107,7 @@ impl Inner {
         if moved.records > 0 {
             self.database.write(&batch, &self.database.no_wal, "copy keys up")?;
         }
-        drop(exclusive);
+        drop(held);
         Ok(moved)
     }
 
@@ -116,7 +116,7 @@ impl Inner {
         if !Guard::PromoteRecheck.on() {
             return Ok(true);
         }
-        let unchanged = rise.before.quiet() && self.stripes.counters(rise.stripe) == rise.before;
+        let unchanged = rise.before.quiet() && self.stripes.sequence(rise.stripe) == rise.before;
         // A range that is wiped or installed meanwhile: its fence disturbs every stripe when it rises and when it goes.
         let fenced = keys::decode(&rise.data_key).is_some_and(|key| self.fences.check(key).is_err());
         Ok(unchanged && !fenced && self.header_in_tier(0, &rise.data_key)?.is_none())

@@ -10,10 +10,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::environment::Clock;
+use crate::spread::{SPREAD, thread_number};
 
-/// Counters are spread so that readers on different threads rarely share a cache line.
-const SHARDS: usize = 16;
-
+/// Spread so that readers on different threads rarely share a cache line.
 #[derive(Default)]
 #[repr(align(64))]
 struct Shard {
@@ -24,23 +23,16 @@ struct Shard {
 #[derive(Default)]
 pub(crate) struct Readers {
     phase: AtomicUsize,
-    shards: [Shard; SHARDS],
+    shards: [Shard; SPREAD],
     turning: Mutex<()>,
 }
 
 /// A reader, counted until dropped.
 pub(crate) struct Reading<'a>(&'a AtomicU64);
 
-thread_local! {
-    static SHARD: usize = {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS
-    };
-}
-
 impl Readers {
     pub(crate) fn enter(&self) -> Reading<'_> {
-        let shard = SHARD.with(|shard| &self.shards[*shard]);
+        let shard = &self.shards[thread_number() % SPREAD];
         loop {
             let phase = self.phase.load(Ordering::SeqCst);
             let count = &shard.phases[phase];

@@ -2,12 +2,12 @@
 //!
 //! Readers insert, writers only remove (design section 3, rule 1). A reader may insert what it read only if no write to
 //! the key's stripe was under way when it began and none has begun since. The check and the insert happen while the
-//! reader holds the stripe exclusively, taken without waiting: a writer's `begun` and its removal come before or after
+//! reader holds the stripe, taken without waiting: a writer's sequence and its removal come before or after
 //! both. Keys carry the generation of their range, so a range that left and came back serves no old rows.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -18,7 +18,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::guard::Guard;
 use crate::range::KeyRange;
-use crate::write::stripes::{Counters, StripeIndex, Stripes};
+use crate::spread::SpreadCounter;
+use crate::write::stripes::{Sequence, StripeIndex, Stripes};
 
 /// Ranges with a generation of their own, at most.
 const MAX_GENERATIONS: usize = 64;
@@ -62,7 +63,7 @@ impl Equivalent<CacheKey> for CacheKeyRef<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BeforeRead {
     stripe: StripeIndex,
-    counters: Counters,
+    sequence: Sequence,
     /// A row read before its range left is cached under the old generation, where nobody finds it.
     generation: u64,
 }
@@ -108,17 +109,17 @@ impl Doorkeeper {
 /// The cache.
 pub(crate) struct RowCache {
     doorkeeper: Doorkeeper,
-    /// Rows ever inserted: while there are none, writers have nothing to remove. Raised inside the stripe, before the
+    /// Whether a row was ever inserted: until then writers have nothing to remove. Set inside the stripe, before the
     /// insert, so a writer that enters the stripe later sees it.
-    inserted: AtomicUsize,
+    inserted: AtomicBool,
     /// How many ranges have a generation of their own: mostly none, then nobody looks.
     renewed: AtomicUsize,
     /// Over so many bytes it counts as full.
     full_from: u64,
     cache: Cache<CacheKey, Row, ByBytes>,
     generations: ArcSwap<Generations>,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    hits: SpreadCounter,
+    misses: SpreadCounter,
 }
 
 impl RowCache {
@@ -126,13 +127,13 @@ impl RowCache {
         let items = usize::try_from(bytes / 512).unwrap_or(usize::MAX).max(16);
         Self {
             doorkeeper: Doorkeeper::new(items),
-            inserted: AtomicUsize::new(0),
+            inserted: AtomicBool::new(false),
             renewed: AtomicUsize::new(0),
             full_from: bytes / 10 * 9,
             cache: Cache::with_weighter(items, bytes, ByBytes),
             generations: ArcSwap::from_pointee(Vec::new()),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            hits: SpreadCounter::default(),
+            misses: SpreadCounter::default(),
         }
     }
 
@@ -148,7 +149,7 @@ impl RowCache {
         let generation = self.generation(key);
         let row = self.cache.get(&CacheKeyRef { generation, key });
         let counter = if row.is_some() { &self.hits } else { &self.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.add(1);
         row
     }
 
@@ -159,7 +160,7 @@ impl RowCache {
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
-        if self.inserted.load(Ordering::SeqCst) == 0 {
+        if !self.inserted.load(Ordering::SeqCst) {
             return;
         }
         let generation = self.generation(key);
@@ -169,14 +170,14 @@ impl RowCache {
     /// What an insert is checked against: noted before the read.
     pub(crate) fn before_read(&self, stripes: &Stripes, key: &[u8]) -> BeforeRead {
         let stripe = Stripes::of(key);
-        BeforeRead { stripe, counters: stripes.counters(stripe), generation: self.generation(key) }
+        BeforeRead { stripe, sequence: stripes.sequence(stripe), generation: self.generation(key) }
     }
 
     /// Inserts what a reader read after `before` was noted, if nothing was written since. A full cache takes it at its
     /// second miss.
     pub(crate) fn insert(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], row: Row) {
         let full = || self.cache.weight() > self.full_from;
-        if Guard::CacheInsertCheck.on() && (!before.counters.quiet() || (full() && !self.doorkeeper.seen(key))) {
+        if Guard::CacheInsertCheck.on() && (!before.sequence.quiet() || (full() && !self.doorkeeper.seen(key))) {
             return;
         }
         self.insert_unchanged(stripes, before, key, row);
@@ -185,9 +186,12 @@ impl RowCache {
     /// Inserts what was read after `before` was noted, if nothing was written since, whether or not it was missed before:
     /// what is fetched ahead has no miss of its own. Whether it did.
     pub(crate) fn insert_unchanged(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], row: Row) -> bool {
-        let BeforeRead { stripe, counters: before, generation } = before;
+        let BeforeRead { stripe, sequence, generation } = before;
         let insert = || {
-            self.inserted.fetch_add(1, Ordering::SeqCst);
+            // Looked at first: a store to it by every reader would pass its cache line around.
+            if !self.inserted.load(Ordering::Relaxed) {
+                self.inserted.store(true, Ordering::SeqCst);
+            }
             let key = StoredKey::from_slice(key);
             self.cache.insert(CacheKey { generation, key }, row);
             true
@@ -195,9 +199,9 @@ impl RowCache {
         if !Guard::CacheInsertCheck.on() {
             return insert();
         }
-        if before.quiet()
-            && let Some(_exclusive) = stripes.try_exclusive(stripe)
-            && stripes.counters(stripe).begun == before.begun
+        if sequence.quiet()
+            && let Some(_held) = stripes.try_hold(stripe)
+            && stripes.sequence(stripe) == sequence
         {
             return insert();
         }
@@ -224,11 +228,11 @@ impl RowCache {
     }
 
     pub(crate) fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
+        self.hits.sum()
     }
 
     pub(crate) fn misses(&self) -> u64 {
-        self.misses.load(Ordering::Relaxed)
+        self.misses.sum()
     }
 
     pub(crate) fn used_bytes(&self) -> u64 {

@@ -49,7 +49,7 @@ impl Inner {
             .map(|key| key.as_ref())
             .collect();
         let mut stripes: Vec<StripeIndex> = touched.iter().map(|key| Stripes::of(key)).collect();
-        let _exclusive = self.stripes.exclusive_write(&mut stripes);
+        let _writer = self.stripes.write_many(&mut stripes);
         self.buffered.flush_before(&self.database, touched.iter().copied())?;
         for key in &touched {
             self.fences.check(key)?;

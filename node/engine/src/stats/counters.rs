@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::latency::{LatencyHistogram, LatencySummary};
 use crate::environment::Environment;
 use crate::mover::MoveReason;
+use crate::spread::SpreadCounter;
 use crate::write::batch::Batch;
 
 /// One in so many operations of a thread is timed: asking the clock twice costs as much as a cached read.
@@ -59,10 +60,10 @@ pub(crate) struct MoveCount {
 #[derive(Default)]
 pub(crate) struct Stats {
     /// Reads that the row cache did not answer; its hits it counts itself.
-    pub(crate) reads: AtomicU64,
-    pub(crate) writes: AtomicU64,
-    pub(crate) deletes: AtomicU64,
-    pub(crate) scans: AtomicU64,
+    pub(crate) reads: SpreadCounter,
+    pub(crate) writes: SpreadCounter,
+    pub(crate) deletes: SpreadCounter,
+    pub(crate) scans: SpreadCounter,
     read_latency: LatencyHistogram,
     write_latency: LatencyHistogram,
     pub(crate) throttled_micros: AtomicU64,
@@ -72,13 +73,13 @@ pub(crate) struct Stats {
 /// Counters of one tier.
 #[derive(Default)]
 pub(crate) struct TierStats {
-    pub(crate) reads: AtomicU64,
+    pub(crate) reads: SpreadCounter,
     latency: LatencyHistogram,
 }
 
 impl Stats {
     pub(crate) fn read_timer(&self, environment: &Environment) -> Timer {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.reads.add(1);
         Timer::start(environment)
     }
 
@@ -96,19 +97,19 @@ impl Stats {
 
     pub(crate) fn wrote(&self, timer: Timer, delete: bool, environment: &Environment) {
         let counter = if delete { &self.deletes } else { &self.writes };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.add(1);
         timer.record(&self.write_latency, environment);
     }
 
     pub(crate) fn wrote_batch(&self, timer: Timer, batch: &Batch, environment: &Environment) {
         let puts = batch.mutations().iter().filter(|m| m.value().is_some()).count() as u64;
-        self.writes.fetch_add(puts, Ordering::Relaxed);
-        self.deletes.fetch_add(batch.len() as u64 - puts, Ordering::Relaxed);
+        self.writes.add(puts);
+        self.deletes.add(batch.len() as u64 - puts);
         timer.record(&self.write_latency, environment);
     }
 
     pub(crate) fn scanned(&self) {
-        self.scans.fetch_add(1, Ordering::Relaxed);
+        self.scans.add(1);
     }
 
     pub(crate) fn moved(&self, key: MoveKey, records: u64, bytes: u64) {
@@ -134,7 +135,7 @@ impl Stats {
 
 impl TierStats {
     pub(crate) fn answered(&self, reads: u64, timer: Timer, environment: &Environment) {
-        self.reads.fetch_add(reads, Ordering::Relaxed);
+        self.reads.add(reads);
         timer.record(&self.latency, environment);
     }
 

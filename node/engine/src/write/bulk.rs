@@ -209,7 +209,6 @@ impl Inner {
         self.admit_write()?;
         let mut stripes: Vec<_> = records.iter().map(|(key, _)| Stripes::of(key)).collect();
         let _writer = self.stripes.write_many(&mut stripes);
-        let _order = self.stripes.order_many(&stripes);
         self.buffered.flush_before(&self.database, records.iter().map(|(key, _)| key.as_ref()))?;
         let version = self.versions.next(&self.database)?;
         let mut batch = WriteBatch::with_capacity_bytes(GROUP_BYTES * 2);

@@ -35,13 +35,11 @@ impl Inner {
         check_value(value.unwrap_or_default())?;
         self.admit_write()?;
         let timer = self.stats.write_timer(&self.environment);
-        let stripe = Stripes::of(key);
-        let _writer = if Guard::StripeCounters.on() { Some(self.stripes.write_one(stripe)) } else { None };
+        let _writer = Guard::StripeSequence.on().then(|| self.stripes.write_one(Stripes::of(key)));
         self.fences.check(key)?;
         if Guard::CacheRemove.on() {
             self.row_cache.remove(key);
         }
-        let _order = self.stripes.order_one(stripe);
         let version = self.versions.next(&self.database)?;
         if durability == Durability::Buffered {
             let queued = Queued { version, value: value.map(Bytes::copy_from_slice) };
@@ -85,14 +83,12 @@ impl Inner {
             .chain(conditions.iter().map(Condition::key))
             .map(|key| Stripes::of(key))
             .collect();
-        let conditional = !conditions.is_empty() && Guard::ConditionExclusive.on();
-        let (_exclusive, _shared);
-        if conditional {
-            _exclusive = self.stripes.exclusive_write(&mut stripes);
-        } else {
-            _shared = self.stripes.write_many(&mut stripes);
-        }
-        if let Some((index, actual)) = self.failed_condition(conditions)? {
+        // Judged while the stripes are held: nobody writes between the look and the write.
+        let judged_before =
+            if Guard::ConditionExclusive.on() { None } else { Some(self.failed_condition(conditions)?) };
+        let _writer = self.stripes.write_many(&mut stripes);
+        let failed = judged_before.map_or_else(|| self.failed_condition(conditions), Ok)?;
+        if let Some((index, actual)) = failed {
             return Ok(WriteOutcome::ConditionFailed { index, actual });
         }
         for mutation in batch.mutations() {
@@ -101,7 +97,6 @@ impl Inner {
                 self.row_cache.remove(mutation.key());
             }
         }
-        let _order = self.stripes.order_many(&stripes);
         let version = self.versions.next(&self.database)?;
         if durability == Durability::Buffered {
             let changes = batch.mutations().iter().map(|m| {
