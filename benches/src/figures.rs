@@ -13,14 +13,37 @@ use crate::stores::engine;
 /// Memory of both sides.
 const MEMORY: u64 = 512 << 20;
 
-pub fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
-    for bytes in [100, 1000] {
-        puts(bench, report, bytes)?;
+/// The groups of figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Figure {
+    /// Single puts.
+    Puts,
+    /// Hits of the row cache.
+    CachedReads,
+    /// Batches and multi-gets.
+    Batches,
+    /// Reads of more data than memory.
+    Reads,
+}
+
+/// Measures the figures named; all, if none is.
+pub fn run(bench: &Bench, report: &mut Report, only: &[Figure]) -> anyhow::Result<()> {
+    let wanted = |figure| only.is_empty() || only.contains(&figure);
+    if wanted(Figure::Puts) {
+        for bytes in [100, 1000] {
+            puts(bench, report, bytes)?;
+        }
     }
-    cached_reads(bench, report)?;
-    batches(bench, report)?;
-    for draw in [Draw::Zipf, Draw::Uniform] {
-        larger_than_memory(bench, report, draw)?;
+    if wanted(Figure::CachedReads) {
+        cached_reads(bench, report)?;
+    }
+    if wanted(Figure::Batches) {
+        batches(bench, report)?;
+    }
+    if wanted(Figure::Reads) {
+        for draw in [Draw::Zipf, Draw::Uniform] {
+            larger_than_memory(bench, report, draw)?;
+        }
     }
     Ok(())
 }

@@ -39,7 +39,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     /// The figures of the README.
-    Figures,
+    Figures {
+        /// Only these, for finding what a change does to one of them.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<figures::Figure>,
+    },
     /// Puts while data moves to a cold device of 1 MB/s, against puts while it moves to a fast one.
     ColdDevice,
     /// A stalled cold tier as a column family of the same database, and as a database of its own.
@@ -53,8 +57,11 @@ fn main() -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let bench = load::Bench { folder, rounds: rounds.max(1), seed };
     let mut report = report::Report::new(machine::Machine::read(&bench.folder), seed);
-    if matches!(what, What::Figures | What::All) {
-        figures::run(&bench, &mut report)?;
+    if let What::Figures { only } = &what {
+        figures::run(&bench, &mut report, only)?;
+    }
+    if matches!(what, What::All) {
+        figures::run(&bench, &mut report, &[])?;
     }
     if matches!(what, What::ColdDevice | What::All) {
         cold_device::run(&bench, &mut report)?;
