@@ -103,11 +103,13 @@ pub enum CrashPoint {
     InstallHalfDone,
     /// Copies are up, the slowest tier still has them.
     EmptyCopied,
+    /// The buffered writes are about to be written.
+    BufferedFlush,
 }
 
 impl CrashPoint {
     /// Every point, for the tests that visit them all.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MoveJournaled,
         Self::FileWritten,
         Self::WalSynced,
@@ -120,6 +122,7 @@ impl CrashPoint {
         Self::InstallJournaled,
         Self::InstallHalfDone,
         Self::EmptyCopied,
+        Self::BufferedFlush,
     ];
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::limits::{MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::limits::{MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_ENTRIES, MAX_VALUE_BYTES};
 
 /// Why an operation on an open engine did not succeed. Nothing is written when an error is returned, except where a
 /// variant says so.
@@ -39,6 +39,29 @@ pub enum EngineError {
         free: u64,
         /// The reserve, in bytes.
         reserve: u64,
+    },
+    /// Buffered writes cannot be written to storage and no more fit into their queue. This one was not taken; the ones
+    /// that wait stay visible and are written when storage takes them.
+    #[error(
+        "the queue of buffered writes is full: {entries} with {bytes} bytes wait, at most {MAX_QUEUED_ENTRIES} and \
+         {MAX_QUEUED_BYTES} bytes may; retry when storage takes writes ({reason})"
+    )]
+    BufferFull {
+        /// Writes that wait.
+        entries: usize,
+        /// Their bytes.
+        bytes: usize,
+        /// Why they could not be written.
+        reason: String,
+    },
+    /// The store closed while buffered writes that it had accepted could not be written.
+    #[error("{entries} buffered writes could not be written and end with the store")]
+    BufferLost {
+        /// How many.
+        entries: usize,
+        /// Why they could not be written.
+        #[source]
+        source: Box<Self>,
     },
     /// An earlier write to storage failed; nothing is written any more until the store is reopened.
     #[error("writes are refused since storage failed: {reason}")]

@@ -62,7 +62,9 @@ pub use error::{EngineError, Result, chain, printable_key};
 pub use format::record::RecordKind;
 pub use guard::Guard;
 pub use lease::RangeLease;
-pub use limits::{MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TIERS, MAX_VALUE_BYTES};
+pub use limits::{
+    MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_ENTRIES, MAX_TIERS, MAX_VALUE_BYTES,
+};
 pub use mover::{Cancel, MoveReason, Moved};
 pub use options::{Durability, EngineOptions};
 pub use range::KeyRange;

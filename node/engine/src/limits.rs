@@ -6,6 +6,10 @@ pub const MAX_KEY_BYTES: usize = 4 * 1024;
 pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 /// The largest atomic batch, in bytes of keys and values: it must fit a write buffer.
 pub const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
+/// The most buffered writes that wait while they cannot be written ...
+pub const MAX_QUEUED_ENTRIES: usize = 64_000;
+/// ... and the most bytes of their keys and values. A single batch may be as large.
+pub const MAX_QUEUED_BYTES: usize = MAX_BATCH_BYTES;
 /// The most tiers of one store.
 pub const MAX_TIERS: usize = 4;
 /// How many stripes keys are hashed to. A power of two.

@@ -317,9 +317,12 @@ impl Engine {
     /// only log what goes wrong.
     ///
     /// # Errors
-    /// When buffered writes or heat cannot be written.
+    /// When heat cannot be written, or buffered writes cannot: those are lost with the last handle
+    /// ([`BufferLost`](crate::EngineError::BufferLost)).
     pub fn close(self) -> Result<()> {
-        self.background.stop()
+        // Only from a handle can another one be made: with one left it stays one.
+        let last = std::sync::Arc::strong_count(&self.background) == 1;
+        self.background.close(last)
     }
 
     // The seam for replicas.

@@ -1,13 +1,14 @@
 //! The engine's threads: the flusher of buffered writes, the watch over space, the mover. They end with the last handle.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::Inner;
+use crate::error::{EngineError, chain};
 use crate::mover::run_mover;
 use crate::options::EngineOptions;
 use crate::prefetch::run_prefetch;
@@ -20,6 +21,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 pub(super) struct Background {
     inner: Arc<Inner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The last handle was told how closing ended: dropping it does not try again, or what it was told could be wrong.
+    told: AtomicBool,
 }
 
 impl Background {
@@ -33,27 +36,49 @@ impl Background {
             threads.push(spawn("prefetch", inner, run_prefetch));
             threads.push(spawn("mover", inner, run_mover));
         }
-        Self { inner: Arc::clone(inner), threads: Mutex::new(threads.into_iter().flatten().collect()) }
+        Self {
+            inner: Arc::clone(inner),
+            threads: Mutex::new(threads.into_iter().flatten().collect()),
+            told: AtomicBool::new(false),
+        }
     }
 
-    /// Ends the threads and writes what is only in memory.
-    pub(super) fn stop(&self) -> crate::Result<()> {
+    /// Stops, and tells how that ended. `last`: the caller holds the last handle.
+    pub(super) fn close(&self, last: bool) -> crate::Result<()> {
+        let stopped = self.stop();
+        self.told.store(last && stopped.is_err(), Ordering::SeqCst);
+        stopped
+    }
+
+    /// Ends the threads and writes what is only in memory: as much of it as can be, whatever fails.
+    fn stop(&self) -> crate::Result<()> {
         self.inner.closing.store(true, Ordering::SeqCst);
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a background thread of the engine panicked");
             }
         }
-        self.inner.buffered.flush(&self.inner.database)?;
-        self.inner.heat.store(&self.inner.database)?;
-        self.inner.sync().map(|_| ())
+        let flushed = self.inner.buffered.flush(&self.inner.database).map_err(|source| EngineError::BufferLost {
+            entries: self.inner.buffered.pending(),
+            source: Box::new(source),
+        });
+        let stored = self.inner.heat.store(&self.inner.database);
+        let synced = match flushed {
+            Ok(()) => self.inner.sync().map(|_| ()),
+            Err(_) => self.inner.database.sync_wal(),
+        };
+        flushed.and(stored).and(synced)
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
+        if self.told.load(Ordering::SeqCst) {
+            return;
+        }
         if let Err(error) = self.stop() {
-            tracing::error!(%error, "the store did not close cleanly; what was acknowledged as buffered may be lost");
+            let error = chain(&error);
+            tracing::error!(error, "the store did not close cleanly; what was acknowledged as buffered may be lost");
         }
     }
 }
@@ -71,7 +96,7 @@ fn flush_buffered(inner: &Inner) {
         }
         inner.environment.clock.sleep(MAX_AGE);
         if let Err(error) = inner.buffered.flush(&inner.database) {
-            tracing::warn!(%error, "buffered writes stay queued");
+            tracing::warn!(error = %chain(&error), "buffered writes stay queued");
             inner.environment.clock.sleep(GLANCE);
         }
     }

@@ -317,7 +317,7 @@ fn open_inner(
         database,
         tiers: states,
         stripes: Stripes::new(),
-        buffered: Buffered::default(),
+        buffered: Buffered::new(environment.clone()),
         row_cache: RowCache::new(row_cache_bytes),
         readers: Readers::default(),
         fences: Fences::default(),

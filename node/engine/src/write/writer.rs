@@ -43,10 +43,7 @@ impl Inner {
         let version = self.versions.next(&self.database)?;
         if durability == Durability::Buffered {
             let queued = Queued { version, value: value.map(Bytes::copy_from_slice) };
-            let full = self.buffered.push(vec![(Bytes::copy_from_slice(key), queued)]);
-            if full {
-                self.buffered.flush(&self.database)?;
-            }
+            self.buffered.push(&self.database, vec![(Bytes::copy_from_slice(key), queued)])?;
         } else {
             self.buffered.flush_before(&self.database, [key])?;
             // A batch of one that is kept: RocksDB's own single put allocates one each time.
@@ -103,9 +100,7 @@ impl Inner {
                 let value = m.value().cloned();
                 (m.key().clone(), Queued { version, value })
             });
-            if self.buffered.push(changes.collect()) {
-                self.buffered.flush(&self.database)?;
-            }
+            self.buffered.push(&self.database, changes.collect())?;
         } else {
             let changed = batch.mutations().iter().map(|m| m.key().as_ref());
             self.buffered.flush_before(&self.database, changed)?;

@@ -26,8 +26,10 @@ fn engine_code(error: &EngineError) -> Code {
         | EngineError::BatchLength { .. }
         | EngineError::Invalid(_)
         | EngineError::Policy(_) => Code::InvalidArgument,
-        // Nothing was begun; both pass by themselves.
-        EngineError::OutOfSpace { .. } | EngineError::RangeFenced { .. } => Code::ResourceExhausted,
+        // Nothing was begun; each passes by itself.
+        EngineError::OutOfSpace { .. } | EngineError::BufferFull { .. } | EngineError::RangeFenced { .. } => {
+            Code::ResourceExhausted
+        }
         EngineError::StorageFailed { .. } | EngineError::RangeHeld { .. } => Code::FailedPrecondition,
         EngineError::Corrupt { .. } => Code::DataLoss,
         EngineError::UnknownTier { .. } => Code::NotFound,
