@@ -56,7 +56,7 @@ mod temperature;
 mod tier;
 mod write;
 
-pub use engine::{AuditReport, CopyReport, Engine, Explanation, HeatReport, MoveRequest, OpenError};
+pub use engine::{AuditReport, CopyReport, Engine, Explanation, HeatReport, MoveRequest, OpenError, Same};
 pub use environment::{Clock, CrashHook, CrashPoint, DeviceProbe, DeviceSpace, Environment, SystemClock, SystemProbe};
 pub use error::{EngineError, Result, chain, printable_key};
 pub use format::record::RecordKind;

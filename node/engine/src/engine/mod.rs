@@ -8,6 +8,8 @@ mod audit;
 mod background;
 mod checkpoint;
 mod open;
+mod open_error;
+mod plan;
 mod report;
 
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use parking_lot::Mutex;
 
 pub use api::{CopyReport, Explanation, HeatReport, MoveRequest};
 pub use audit::AuditReport;
-pub use open::OpenError;
+pub use open_error::{OpenError, Same};
 
 use crate::classify::ValidPolicy;
 use crate::environment::Environment;
@@ -34,6 +36,7 @@ use crate::space::Space;
 use crate::stats::Stats;
 use crate::temperature::Temperature;
 use crate::tier::TierState;
+use crate::tier::lock::FolderLock;
 use crate::write::buffered::Buffered;
 use crate::write::stripes::Stripes;
 use crate::write::versions::Versions;
@@ -70,6 +73,8 @@ pub(crate) struct Inner {
     synced_version: AtomicU64,
     classified_at: Mutex<Option<Duration>>,
     closing: AtomicBool,
+    // Last: the folders are free when the database is closed.
+    _locks: Vec<FolderLock>,
 }
 
 impl Inner {

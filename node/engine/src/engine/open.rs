@@ -1,24 +1,21 @@
 //! Opening a store: identities, the database, recovery, background threads.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 
 use super::background::Background;
+use super::open_error::OpenError;
+use super::plan::{self, Plan};
 use super::{Engine, Inner};
-use crate::classify::{Policy, PolicyError, ValidPolicy};
+use crate::classify::{Policy, ValidPolicy};
 use crate::environment::Environment;
 use crate::error::{EngineError, IoContext, Result};
 use crate::format::meta;
 use crate::lease::{Fences, Leases};
-use crate::limits::MAX_TIERS;
 use crate::mover::{Bucket, MoverControl};
 use crate::options::EngineOptions;
 use crate::prefetch::Prefetch;
@@ -28,84 +25,12 @@ use crate::rocks::{Database, Opening, TierHandle};
 use crate::space::{Space, Watched};
 use crate::stats::Stats;
 use crate::temperature::Temperature;
-use crate::tier::identity::{self, FORMAT};
-use crate::tier::{Profile, RootLayout, StoreIdentity, TierId, TierIdentity, TierLayout, TierSpec, TierState};
+use crate::tier::identity;
+use crate::tier::lock::FolderLock;
+use crate::tier::{Profile, RootLayout, StoreIdentity, TierIdentity, TierLayout, TierSpec, TierState};
 use crate::write::buffered::Buffered;
 use crate::write::stripes::Stripes;
 use crate::write::versions::Versions;
-
-/// Why a store could not be opened. Nothing of it was changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("the data folder {} is in use by another process; stop that one first", path.display())]
-    InUse {
-        /// The store's root.
-        path: PathBuf,
-    },
-    /// The options contradict themselves.
-    #[error("the options are not usable: {0}")]
-    Options(String),
-    /// The policy does not fit the tiers.
-    #[error("the policy does not fit the tiers")]
-    Policy(#[source] PolicyError),
-    /// A folder belongs to another store.
-    #[error(
-        "the folder {} of tier {tier} belongs to another store ({found}, not {expected}); \
-         mount the right device or name another folder", path.display()
-    )]
-    ForeignTier {
-        /// The tier as configured.
-        tier: String,
-        /// Its folder.
-        path: PathBuf,
-        /// The store the folder belongs to.
-        found: TierId,
-        /// This store.
-        expected: TierId,
-    },
-    /// A tier's folder has lost its identity.
-    #[error(
-        "tier {tier} was in {} and is not there: no identity file; mount its device before opening the store",
-        path.display()
-    )]
-    TierMissing {
-        /// The tier.
-        tier: String,
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// A tier that holds data is not among the options.
-    #[error(
-        "tier {tier} in {} holds data and is not among the tiers to open; empty it first (drain) or add it again",
-        path.display()
-    )]
-    TierHoldsData {
-        /// The tier.
-        tier: String,
-        /// Its folder.
-        path: PathBuf,
-    },
-    /// The layout on disk is of another version.
-    #[error("the store has format {found}, this version reads {FORMAT}")]
-    Format {
-        /// What is on disk.
-        found: u32,
-    },
-    /// The store could not be read or recovered.
-    #[error("open the store")]
-    Engine(#[from] EngineError),
-}
-
-/// What opening found out before the database is touched.
-struct Plan {
-    root: RootLayout,
-    store: StoreIdentity,
-    /// Fastest first, with what is configured.
-    tiers: Vec<(TierIdentity, TierSpec)>,
-    leaving: Vec<TierIdentity>,
-}
 
 impl Engine {
     /// Opens a store, or makes a new one where there is none.
@@ -113,9 +38,15 @@ impl Engine {
     /// # Errors
     /// See [`OpenError`]; a store is refused rather than opened without data it once had.
     pub fn open(options: EngineOptions, environment: Environment) -> Result<Self, OpenError> {
-        let plan = plan(&options, &environment)?;
+        let specs = plan::check(&options)?;
+        let root = plan::root(&options, &specs);
+        // Before anything is looked at: of two processes that begin a store at once, one has it and the other changes
+        // nothing.
+        let mut locks = vec![plan::lock(&root.0, &root.lock())?];
+        let plan = plan::plan(root, specs, &environment)?;
         let policy = valid_policy(&options.policy, &plan.tiers)?;
-        let inner = Arc::new(open_inner(&options, environment, plan, policy)?);
+        locks.extend(plan::lock_tiers(&plan)?);
+        let inner = Arc::new(open_inner(&options, environment, plan, policy, locks)?);
         inner.recover()?;
         inner.space.refresh();
         let background = Background::start(&inner, &options);
@@ -137,98 +68,12 @@ pub(super) fn fitted(policy: &Policy, names: &[&str]) -> Policy {
     policy
 }
 
-fn check(options: &EngineOptions) -> Result<Vec<TierSpec>, OpenError> {
-    let mut tiers = options.tiers.clone();
-    tiers.sort_by_key(|t| t.rank);
-    if tiers.is_empty() || tiers.len() > MAX_TIERS {
-        return Err(OpenError::Options(format!("a store has 1 to {MAX_TIERS} tiers, these are {}", tiers.len())));
-    }
-    for (i, tier) in tiers.iter().enumerate() {
-        tier.settings.check(&tier.name).map_err(OpenError::Options)?;
-        for other in &tiers[..i] {
-            let same = if other.name == tier.name {
-                "name"
-            } else if other.rank == tier.rank {
-                "rank"
-            } else if other.path == tier.path {
-                "folder"
-            } else {
-                continue;
-            };
-            return Err(OpenError::Options(format!(
-                "tiers {} and {} have the same {same}; each needs its own",
-                other.name, tier.name
-            )));
-        }
-    }
-    Ok(tiers)
-}
-
-/// Compares what is configured with what is on disk.
-fn plan(options: &EngineOptions, environment: &Environment) -> Result<Plan, OpenError> {
-    let specs = check(options)?;
-    let root = RootLayout(options.root.clone().unwrap_or_else(|| specs[0].path.join("root")));
-    let known: Option<StoreIdentity> = identity::read(&root.identity())?;
-    if let Some(found) = known.as_ref().map(|s| s.format).filter(|f| *f != FORMAT) {
-        return Err(OpenError::Format { found });
-    }
-    let mut random = ChaCha8Rng::seed_from_u64(environment.seed ^ environment.clock.wall().as_nanos() as u64);
-    let store =
-        known.unwrap_or_else(|| StoreIdentity { format: FORMAT, store: TierId(random.next_u64()), tiers: Vec::new() });
-    let mut tiers = Vec::new();
-    for spec in specs {
-        let on_device: Option<TierIdentity> = identity::read(&TierLayout(spec.path.clone()).identity())?;
-        if let Some(found) = on_device.as_ref().filter(|i| i.store != store.store) {
-            return Err(OpenError::ForeignTier {
-                tier: spec.name,
-                path: spec.path,
-                found: found.store,
-                expected: store.store,
-            });
-        }
-        let recorded = store.tiers.iter().find(|t| match &on_device {
-            Some(identity) => t.id == identity.id,
-            None => t.name == spec.name,
-        });
-        let id = match (&on_device, recorded) {
-            // A new name or folder is only a label; the rank is fixed.
-            (Some(_), Some(known)) if known.rank != spec.rank => {
-                return Err(OpenError::Options(format!(
-                    "tier {} has rank {}, it cannot become {}: ranks are fixed for the life of a tier",
-                    known.name, known.rank, spec.rank
-                )));
-            }
-            (Some(identity), _) => identity.id,
-            (None, Some(known)) => {
-                return Err(OpenError::TierMissing { tier: known.name.clone(), path: spec.path });
-            }
-            (None, None) => TierId(random.next_u64()),
-        };
-        let identity = TierIdentity {
-            format: FORMAT,
-            store: store.store,
-            id,
-            name: spec.name.clone(),
-            rank: spec.rank,
-            medium: spec.medium,
-            path: spec.path.clone(),
-        };
-        tiers.push((identity, spec));
-    }
-    let leaving = store
-        .tiers
-        .iter()
-        .filter(|known| !tiers.iter().any(|(identity, _)| identity.id == known.id))
-        .cloned()
-        .collect();
-    Ok(Plan { root, store, tiers, leaving })
-}
-
 fn open_inner(
     options: &EngineOptions,
     environment: Environment,
     plan: Plan,
     policy: ValidPolicy,
+    locks: Vec<FolderLock>,
 ) -> Result<Inner, OpenError> {
     let Plan { root, store, tiers, leaving } = plan;
     for folder in [root.database(), root.wal()] {
@@ -281,7 +126,6 @@ fn open_inner(
     if let Some(tier) = leaving.iter().find(|i| occupied.contains(&i.column_family())) {
         return Err(OpenError::TierHoldsData { tier: tier.name.clone(), path: tier.path.clone() });
     }
-    // Only now, behind RocksDB's lock: a process that is refused must not take files from the one that has the store.
     for (identity, _) in &tiers {
         empty_incoming(&TierLayout(identity.path.clone()))?;
     }
@@ -333,6 +177,7 @@ fn open_inner(
         classified_at: Mutex::new(None),
         closing: AtomicBool::new(false),
         environment,
+        _locks: locks,
     })
 }
 

@@ -3,10 +3,12 @@
 //! ```text
 //! ROOT/                      on the fastest medium
 //!   store.json               the store's identity and its tiers
+//!   store.lock               locked while the store is open
 //!   db/                      MANIFEST, CURRENT, OPTIONS, `meta` and the default column family
 //!   wal/                     the write-ahead log
 //! TIER/                      one per tier, on its device
 //!   tier.json                the tier's identity
+//!   tier.lock                locked while the store is open
 //!   data/                    its SST files: the one cf_path of its column family
 //!   incoming/                files being made for ingestion; emptied when the store opens
 //! ```
@@ -20,6 +22,9 @@ pub(crate) struct RootLayout(pub(crate) PathBuf);
 impl RootLayout {
     pub(crate) fn identity(&self) -> PathBuf {
         self.0.join("store.json")
+    }
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("store.lock")
     }
     pub(crate) fn database(&self) -> PathBuf {
         self.0.join("db")
@@ -36,6 +41,9 @@ pub(crate) struct TierLayout(pub(crate) PathBuf);
 impl TierLayout {
     pub(crate) fn identity(&self) -> PathBuf {
         self.0.join("tier.json")
+    }
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("tier.lock")
     }
     pub(crate) fn data(&self) -> PathBuf {
         self.0.join("data")

@@ -2,14 +2,17 @@
 
 mod layout;
 mod medium;
+mod place;
 mod profile;
 mod specification;
 mod state;
 
 pub(crate) mod identity;
+pub(crate) mod lock;
 pub(crate) use identity::{StoreIdentity, TierIdentity};
 pub(crate) use layout::{RootLayout, TierLayout};
 pub use medium::Medium;
+pub(crate) use place::same_folder;
 pub use profile::{Compression, Profile};
 pub use specification::{TierSettings, TierSpec};
 pub(crate) use state::TierState;
