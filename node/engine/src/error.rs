@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::limits::{MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_ENTRIES, MAX_VALUE_BYTES};
+use crate::limits::{
+    MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_ENTRIES, MAX_VALUE_BYTES, MAX_VERSION,
+};
 
 /// Why an operation on an open engine did not succeed. Nothing is written when an error is returned, except where a
 /// variant says so.
@@ -27,6 +29,15 @@ pub enum EngineError {
         /// Its size in bytes.
         actual: usize,
     },
+    /// The caller gave a version that no record may have.
+    #[error("a version is at most {MAX_VERSION}, this one is {version}")]
+    VersionTooHigh {
+        /// The version.
+        version: u64,
+    },
+    /// The store's own versions are used up: a version from outside was close to the highest one.
+    #[error("every version up to {MAX_VERSION} has been given out; export the records and load them into a new store")]
+    VersionsUsedUp,
     /// A device has less free space than its reserve: reads go on, writes wait for space.
     #[error(
         "writes are refused: the device of {device} has {free} bytes free, less than its reserve of {reserve}; \

@@ -10,6 +10,8 @@ pub const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
 pub const MAX_QUEUED_ENTRIES: usize = 64_000;
 /// ... and the most bytes of their keys and values. A single batch may be as large.
 pub const MAX_QUEUED_BYTES: usize = MAX_BATCH_BYTES;
+/// The highest version of a record. Those above are room for a counter that must not wrap.
+pub const MAX_VERSION: u64 = u64::MAX - (1 << 32);
 /// The most tiers of one store.
 pub const MAX_TIERS: usize = 4;
 /// How many stripes keys are hashed to. A power of two.

@@ -305,7 +305,8 @@ impl Engine {
         inner.database.judge(flushed, "flush the fastest tier")
     }
 
-    /// Makes everything written so far survive a power loss; returns the last version that does.
+    /// Makes everything written so far survive a power loss, but the records of an unlogged bulk load that has not
+    /// finished; returns the last version up to which everything does.
     ///
     /// # Errors
     /// When the log cannot be synced.

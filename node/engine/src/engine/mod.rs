@@ -96,11 +96,12 @@ impl Inner {
         self.closing.load(Ordering::SeqCst)
     }
 
-    /// Makes everything written so far survive a power loss; returns the last version that does.
+    /// Makes everything that was logged so far survive a power loss; returns the last version up to which all does.
     pub(crate) fn sync(&self) -> Result<u64> {
         let version = self.versions.last();
         // Whoever took one of these versions and has not written it yet is in its stripe until it has.
         self.stripes.drain_writers();
+        let version = self.versions.logged_up_to(version);
         self.buffered.flush(&self.database)?;
         self.database.sync_wal()?;
         Ok(self.synced_version.fetch_max(version, Ordering::SeqCst).max(version))

@@ -12,11 +12,12 @@ use crate::format::{keys, meta};
 use crate::options::Durability;
 use crate::write::batch::{Condition, Mutation, WriteOutcome, check_key, check_value};
 use crate::write::stripes::{StripeIndex, Stripes};
+use crate::write::versions::check_version;
 
 /// One entry of a replicated log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplyEntry {
-    /// Its version: above that of every entry applied before.
+    /// Its version: above that of every entry applied before, at most [`MAX_VERSION`](crate::MAX_VERSION).
     pub version: u64,
     /// Checked against the state that the entries before it leave, those of the same batch included.
     pub conditions: Vec<Condition>,
@@ -41,6 +42,7 @@ impl Inner {
                 "a replicated batch is applied with Sync or Wal: its log entry must not outlive it".to_owned(),
             ));
         }
+        batch.entries.iter().try_for_each(|entry| check_version(entry.version))?;
         self.database.check()?;
         let touched: BTreeSet<&[u8]> = batch
             .entries

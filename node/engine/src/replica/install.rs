@@ -15,6 +15,7 @@ use crate::error::{EngineError, IoContext, Result};
 use crate::format::meta;
 use crate::lease::RangeLease;
 use crate::mover::journal::JournalEntry;
+use crate::write::versions::check_version;
 
 impl Inner {
     /// Brings an export into the leased range, which it replaces, with the caller's records, atomically: after a crash
@@ -34,6 +35,7 @@ impl Inner {
                 lease.range()
             )));
         }
+        check_version(manifest.highest_version)?;
         for file in &manifest.files {
             verify(folder, file)?;
         }

@@ -202,7 +202,9 @@ impl Inner {
 
     fn flush_unlogged(&self) -> Result<()> {
         let flushed = self.database.raw().flush_cf(self.database.tier(0));
-        self.database.judge(flushed, "flush an unlogged bulk load")
+        self.database.judge(flushed, "flush an unlogged bulk load")?;
+        self.versions.all_logged();
+        Ok(())
     }
 
     fn write_unlogged(&self, records: &[(Bytes, Bytes)]) -> Result<()> {
@@ -220,6 +222,7 @@ impl Inner {
             batch.put_cf(self.database.tier(0), keys::encode(key), &buffer);
             self.heat.record_write(key, value.len());
         }
+        self.versions.note_unlogged(version);
         self.database.write(&batch, &self.database.no_wal, "write an unlogged bulk load")
     }
 }
