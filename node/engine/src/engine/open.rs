@@ -187,7 +187,8 @@ fn empty_incoming(layout: &TierLayout) -> Result<()> {
     identity::create_folder(&folder)?;
     for entry in fs::read_dir(&folder).on("list", &folder)? {
         let path = entry.on("list", &folder)?.path();
-        fs::remove_file(&path).on("remove the unfinished file", &path)?;
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.on("remove the unfinished file", &path)?;
     }
     Ok(())
 }

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::WriteBatch;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::export::read_manifest;
-use super::manifest::{ExportFile, ExportManifest, HEAT_FILE};
+use super::manifest::{ExportManifest, HEAT_FILE};
+use super::stage::Staged;
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
-use crate::error::{EngineError, IoContext, Result};
+use crate::error::{EngineError, Result};
 use crate::format::meta;
 use crate::lease::RangeLease;
 use crate::mover::journal::JournalEntry;
@@ -36,11 +36,9 @@ impl Inner {
             )));
         }
         check_version(manifest.highest_version)?;
-        for file in &manifest.files {
-            verify(folder, file)?;
-        }
+        let staged = self.stage_export(lease, folder, &manifest)?;
         let fence = self.fences.raise(&self.stripes, lease.generation(), lease.range(), "installed");
-        match self.install_fenced(lease, folder, &manifest, meta_records) {
+        match self.install_fenced(lease, folder, &manifest, staged, meta_records) {
             Ok(()) => {
                 drop(fence);
                 self.fences.lift(lease.range());
@@ -58,6 +56,7 @@ impl Inner {
         lease: &RangeLease,
         folder: &Path,
         manifest: &ExportManifest,
+        staged: Vec<Staged>,
         meta_records: &[(Bytes, Option<Bytes>)],
     ) -> Result<()> {
         let range = lease.range();
@@ -69,14 +68,8 @@ impl Inner {
             self.drop_range(tier, range)?;
         }
         self.row_cache.renew(range, lease.generation());
-        for (number, file) in manifest.files.iter().enumerate() {
-            let tier = self.tier_for_rank(file.rank);
-            let incoming = self.incoming_file(tier, lease.generation());
-            let source = folder.join(&file.name);
-            fs::copy(&source, &incoming).on("copy an export file to its tier", &incoming)?;
-            fs::File::open(&incoming).and_then(|f| f.sync_all()).on("sync", &incoming)?;
-            self.tiers[tier].medium_write(&*self.environment.clock, file.bytes);
-            self.ingest_synced(lease, tier, vec![incoming])?;
+        for (number, file) in staged.into_iter().enumerate() {
+            self.ingest_synced(lease, file.tier, vec![file.path.clone()])?;
             if number == 0 {
                 self.environment.pass(CrashPoint::InstallHalfDone)?;
             }
@@ -96,21 +89,4 @@ impl Inner {
         self.close_journal(lease, &mut batch)?;
         self.database.write(&batch, &self.database.sync, "finish an install")
     }
-
-    /// The tier of a rank, or the nearest slower one, or the slowest.
-    fn tier_for_rank(&self, rank: u32) -> usize {
-        self.tiers.iter().position(|t| t.identity.rank >= rank).unwrap_or(self.tiers.len() - 1)
-    }
-}
-
-fn verify(folder: &Path, file: &ExportFile) -> Result<()> {
-    let path = folder.join(&file.name);
-    let content = fs::read(&path).on("read an export file", &path)?;
-    if xxh3_64(&content) == file.checksum {
-        return Ok(());
-    }
-    Err(EngineError::Invalid(format!(
-        "the export file {} is damaged: its checksum is not the manifest's; export it again",
-        path.display()
-    )))
 }

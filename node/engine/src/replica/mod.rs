@@ -5,6 +5,7 @@ mod export;
 mod hash;
 mod install;
 mod manifest;
+mod stage;
 mod wipe;
 
 pub use apply::{ApplyBatch, ApplyEntry};

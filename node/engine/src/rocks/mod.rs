@@ -7,6 +7,8 @@
 mod checkpoint;
 mod database;
 mod listener;
+mod table_file;
 mod tuning;
 
 pub(crate) use database::{Database, Opening, TierHandle};
+pub(crate) use table_file::TableFile;
