@@ -63,8 +63,7 @@ pub use format::record::RecordKind;
 pub use guard::Guard;
 pub use lease::RangeLease;
 pub use limits::{
-    MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_ENTRIES, MAX_TIERS, MAX_VALUE_BYTES,
-    MAX_VERSION,
+    MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_ENTRIES, MAX_TIERS, MAX_VALUE_BYTES, MAX_VERSION,
 };
 pub use mover::{Cancel, MoveReason, Moved};
 pub use options::{Durability, EngineOptions};

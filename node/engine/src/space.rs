@@ -120,8 +120,12 @@ impl Space {
         size.min(used.saturating_add(free))
     }
 
+    /// Changes the reserve of a tier; the log has that of the fastest one.
     pub(crate) fn set_reserve(&self, tier: usize, reserve: u64) {
         self.devices[tier].reserve.store(reserve, Ordering::Relaxed);
+        if let Some(log) = self.devices.last().filter(|_| tier == 0) {
+            log.reserve.store(reserve, Ordering::Relaxed);
+        }
     }
 
     /// User writes refused so far.

@@ -263,6 +263,34 @@ fn under_the_reserve_writes_are_refused_reads_go_on_and_writes_resume() {
 }
 
 #[test]
+fn the_reserve_of_the_log_follows_the_settings_of_the_fastest_tier() {
+    let folder = tempfile::tempdir().unwrap();
+    let devices = Arc::new(Devices(AtomicU64::new(100 << 20)));
+    let environment = Environment { probe: Arc::clone(&devices) as Arc<dyn DeviceProbe>, ..Environment::system(7) };
+    let engine = Engine::open(options(folder.path(), 2), environment).unwrap();
+    let set = |tier: &str, reserve_bytes| {
+        let tiers = engine.stats().tiers;
+        let settings = tiers.into_iter().find(|report| report.name == tier).unwrap().settings;
+        engine.set_tier_settings(tier, TierSettings { reserve_bytes, ..settings }).unwrap();
+        engine.refresh_space();
+    };
+    put(&engine, b"k", b"v");
+    // The log is named first: both devices are short.
+    set("hot", 200 << 20);
+    let refused = engine.put(b"k", b"w", Durability::Wal);
+    assert!(
+        matches!(&refused, Err(EngineError::OutOfSpace { device, reserve, .. })
+            if device == "log" && *reserve == 200 << 20),
+        "{refused:?}"
+    );
+    set("hot", 1 << 20);
+    put(&engine, b"k", b"w");
+    // A slower tier's is its own.
+    set("cold", 200 << 20);
+    put(&engine, b"k", b"x");
+}
+
+#[test]
 fn after_a_failed_write_to_storage_nothing_is_acknowledged_and_nothing_was_lost() {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(folder.path(), 3);

@@ -32,7 +32,8 @@ pub struct LogOptions {
     pub block_cache_bytes: usize,
     /// After so many appended bytes the space of purged entries is reclaimed.
     pub reclaim_bytes: usize,
-    /// Bytes that appends leave free on the device. Votes, truncations and purges may use them.
+    /// Bytes that appends leave free on the device. Votes, truncations and purges may use them. Can be changed later:
+    /// [`LogStore::set_reserve`](super::LogStore::set_reserve).
     pub reserve_bytes: u64,
     /// Injected storage faults, for tests.
     pub fault: Option<Arc<dyn Fault>>,

@@ -14,7 +14,7 @@ const BYTES_PER_LOOK: u64 = 4 << 20;
 /// Decides whether an append still fits.
 pub(super) struct Reserve {
     folder: PathBuf,
-    bytes: u64,
+    bytes: AtomicU64,
     fault: Option<Arc<dyn Fault>>,
     // What may be accepted before the next look.
     allowance: AtomicU64,
@@ -23,7 +23,15 @@ pub(super) struct Reserve {
 impl Reserve {
     /// Keeps `bytes` free on the device of `folder`.
     pub(super) fn new(folder: PathBuf, bytes: u64, fault: Option<Arc<dyn Fault>>) -> Self {
-        Self { folder, bytes, fault, allowance: AtomicU64::new(0) }
+        Self { folder, bytes: AtomicU64::new(bytes), fault, allowance: AtomicU64::new(0) }
+    }
+
+    /// Keeps so much free from now on.
+    pub(super) fn set(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::SeqCst);
+        // What was allowed under the old reserve is looked at again. An append that looked just before may bring up to
+        // `BYTES_PER_LOOK` back: as small against the new reserve.
+        self.allowance.store(0, Ordering::SeqCst);
     }
 
     /// Refuses an append of so many bytes if it would go into the reserve.
@@ -33,9 +41,10 @@ impl Reserve {
         if self.allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
             return Ok(());
         }
+        let reserve = self.bytes.load(Ordering::SeqCst);
         let available = self.available().map_err(|source| LogError::Space(Arc::new(source)))?;
-        let Some(free) = available.checked_sub(self.bytes.saturating_add(bytes)) else {
-            return Err(LogError::OutOfSpace { available, reserve: self.bytes });
+        let Some(free) = available.checked_sub(reserve.saturating_add(bytes)) else {
+            return Err(LogError::OutOfSpace { available, reserve });
         };
         self.allowance.store(free.min(BYTES_PER_LOOK), Ordering::Relaxed);
         Ok(())

@@ -172,6 +172,11 @@ impl LogStore {
         });
     }
 
+    /// Changes the bytes that appends leave free on the device, as whoever owns the device decides anew.
+    pub fn set_reserve(&self, bytes: u64) {
+        self.reserve.set(bytes);
+    }
+
     /// Removes the entry at `index` and everything after it; nothing where there is none. Refused at or below the purged index.
     pub fn truncate_from(&self, group: u64, index: u64, done: Completion) {
         let tails = &self.shared.tails;

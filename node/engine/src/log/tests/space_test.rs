@@ -133,3 +133,17 @@ fn a_device_down_to_its_reserve_refuses_appends_but_not_votes_and_purges_and_rec
     assert_eq!(store.read(1, 0..10, usize::MAX).unwrap(), entries(1, 4..6));
     assert!(store.failure().is_none(), "a full device is not a failure");
 }
+
+#[test]
+fn a_reserve_that_is_changed_counts_from_the_next_append_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = LogOptions { reserve_bytes: 0, ..LogOptions::default() };
+    let store = LogStore::open(folder.path(), options).unwrap();
+    append(&store, 1, 1..2).unwrap();
+    store.set_reserve(u64::MAX);
+    let refused = append(&store, 1, 2..3).unwrap_err();
+    assert!(matches!(refused, LogError::OutOfSpace { reserve: u64::MAX, .. }), "{refused:?}");
+    store.set_reserve(0);
+    append(&store, 1, 2..3).unwrap();
+    assert_eq!(store.read(1, 0..10, usize::MAX).unwrap(), entries(1, 1..3));
+}
