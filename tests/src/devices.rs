@@ -1,4 +1,4 @@
-//! Devices that can be filled up and slowed down while a store on them is open.
+//! Devices that can be filled up, slowed down and partly unreadable while a store on them is open.
 //!
 //! A test that needs them runs its body in a process of its own: in a private mount namespace with small ext4 file
 //! systems on loop devices ([`Kind::Mounted`]), which vanish with the process however it ends, or under the preloaded shim
@@ -182,6 +182,14 @@ impl Devices {
     /// When the device is not injected.
     pub fn throttle(&self, device: &str, bytes_per_second: Option<u64>) -> Result<()> {
         Ok(self.faults.throttle(&self.base.join(device), bytes_per_second)?)
+    }
+
+    /// Lets every read of a file on a device fail, or succeed again. Injected devices only.
+    ///
+    /// # Errors
+    /// When the device is not injected.
+    pub fn unreadable(&self, file: &Path, unreadable: bool) -> Result<()> {
+        Ok(self.faults.unreadable(file, unreadable)?)
     }
 
     /// What the store asks for free space: the system, and for injected devices their switches.

@@ -90,6 +90,19 @@ pub enum EngineError {
         /// What RocksDB or the decoder found.
         detail: String,
     },
+    /// Compactions of a tier meet damaged blocks, again and again, and it can take no more.
+    #[error(
+        "{refused}: tier {tier} has damaged blocks that no compaction gets past ({detail}); restore that range from a \
+         copy, or replace the device"
+    )]
+    TierDamaged {
+        /// What was refused: `writes are refused` or `nothing moves`.
+        refused: &'static str,
+        /// The damaged tier.
+        tier: String,
+        /// What RocksDB found.
+        detail: String,
+    },
     /// The key is in a range that is being wiped or installed.
     #[error("the range of key {key} is being {operation}; retry when that has ended")]
     RangeFenced {

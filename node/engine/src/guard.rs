@@ -46,6 +46,10 @@ pub enum Guard {
     SpaceReserve,
     /// Rule 7: the first failed write to storage is sticky.
     StickyFailure,
+    /// Rule 7: a block that cannot be read stops its range, not the store.
+    ReadErrorsPass,
+    /// Rule 7: writes are refused, not held up for ever, when damage keeps the fastest tier from being compacted.
+    DamageRefuses,
     /// Rule 2: versions above the ceiling are not given out before it is stored.
     VersionCeiling,
     /// Rule 1: a range that left and came back has a new generation in the row cache.
@@ -60,7 +64,7 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard, for the mutation run.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::CacheInsertCheck,
         Self::CacheRemove,
         Self::StripeSequence,
@@ -80,6 +84,8 @@ impl Guard {
         Self::FasterWins,
         Self::SpaceReserve,
         Self::StickyFailure,
+        Self::ReadErrorsPass,
+        Self::DamageRefuses,
         Self::VersionCeiling,
         Self::RangeGeneration,
         Self::RangeFence,

@@ -20,7 +20,7 @@ const SERVICES: [&str; 3] = ["", "thermocline.v1.Kv", "thermocline.v1.Admin"];
 pub enum NodeHealth {
     /// Reads and writes.
     Serving,
-    /// Reads; a device is under its reserve.
+    /// Reads; a device is under its reserve, or damaged.
     ReadOnly {
         /// Which, and what to do.
         reason: String,
@@ -79,6 +79,11 @@ impl From<Health> for NodeHealth {
             Health::Serving => Self::Serving,
             Health::ReadOnly { device } => Self::ReadOnly {
                 reason: format!("the device of {device} is under its reserve; writes are refused until space returns"),
+            },
+            Health::Damaged { tier, reason } => Self::ReadOnly {
+                reason: format!(
+                    "tier {tier} has damaged blocks and is full: {reason}; writes are refused until that range is restored"
+                ),
             },
             Health::Failed { reason } => {
                 Self::NotServing { reason: format!("a write to storage failed: {reason}; restart the node") }
@@ -197,6 +202,7 @@ mod tests {
         let states = [
             (Health::Serving, true),
             (Health::ReadOnly { device: "log".into() }, true),
+            (Health::Damaged { tier: "hot".into(), reason: "block".into() }, true),
             (Health::Failed { reason: "io".into() }, false),
         ];
         for (health, ready) in states {

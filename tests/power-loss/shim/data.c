@@ -171,13 +171,25 @@ EXPORT ssize_t pwritev64(int descriptor, const struct iovec *parts, int count, o
 
 EXPORT ssize_t pwritev(int descriptor, const struct iovec *parts, int count, off_t at) { return pwritev64(descriptor, parts, count, at); }
 
+/* An unreadable source; copies within the kernel read theirs too. */
+#define FROM(descriptor_)                                                                                                             \
+    do {                                                                                                                              \
+        struct descriptor source_;                                                                                                    \
+        if (watched((descriptor_), &source_) && unreadable((descriptor_), &source_)) {                                                \
+            errno = EIO;                                                                                                              \
+            return -1;                                                                                                                \
+        }                                                                                                                             \
+    } while (0)
+
 EXPORT ssize_t copy_file_range(int from, off64_t *from_at, int to, off64_t *to_at, size_t length, unsigned flags)
 {
+    FROM(from);
     WRITING(to, to_at ? *to_at : -1, length, syscall(SYS_copy_file_range, from, from_at, to, to_at, length, flags));
 }
 
 EXPORT ssize_t sendfile64(int to, int from, off64_t *from_at, size_t length)
 {
+    FROM(from);
     WRITING(to, -1, length, syscall(SYS_sendfile, to, from, from_at, length));
 }
 
@@ -185,6 +197,7 @@ EXPORT ssize_t sendfile(int to, int from, off_t *from_at, size_t length) { retur
 
 EXPORT ssize_t splice(int from, off64_t *from_at, int to, off64_t *to_at, size_t length, unsigned flags)
 {
+    FROM(from);
     WRITING(to, to_at ? *to_at : -1, length, syscall(SYS_splice, from, from_at, to, to_at, length, flags));
 }
 
@@ -284,10 +297,11 @@ EXPORT int posix_fallocate64(int descriptor, off64_t at, off64_t length)
 
 EXPORT int posix_fallocate(int descriptor, off_t at, off_t length) { return posix_fallocate64(descriptor, at, length); }
 
-/* Reads are watched for the throttle alone. */
+/* Reads are watched for the faults alone. */
 #define READING(descriptor_, length_, call)                                                                                           \
     do {                                                                                                                              \
         struct descriptor watch_;                                                                                                     \
+        FROM(descriptor_);                                                                                                            \
         if (watched((descriptor_), &watch_) && watch_.scope.throttle >= 0)                                                            \
             throttle(&watch_, (length_));                                                                                             \
         return (call);                                                                                                                \

@@ -1,9 +1,10 @@
 /*
- * Injected faults: slow devices and full devices, by path prefix.
+ * Injected faults: slow devices, full devices and unreadable files, by path prefix.
  *
  * THERMOCLINE_THROTTLE       "prefix=bytes_per_second,..."; 0 is unlimited
  * THERMOCLINE_THROTTLE_RATES a file of little-endian u64, one per prefix in that order, that overrides the rates while the program runs
  * THERMOCLINE_NOSPACE_FLAG   "prefix=flag_path,..."; while the flag exists, writes below the prefix fail with ENOSPC
+ * THERMOCLINE_UNREADABLE     "prefix=suffix,..."; while a file PATH and suffix exists, reads of the file PATH below the prefix fail with EIO
  *
  * A throttled prefix is one device: all its reads and writes queue up behind each other, a sync costs one block of 4096 bytes.
  */
@@ -31,6 +32,12 @@ static struct {
     char flag[PATH_MAX];
 } full[MAXIMUM_FAULTS];
 static int full_count;
+
+static struct {
+    char prefix[PATH_MAX];
+    char suffix[PATH_MAX];
+} damaged[MAXIMUM_FAULTS];
+static int damaged_count;
 
 /* Takes one "prefix=value" off the list. The value is copied to `value`. */
 static const char *next_pair(const char *list, char prefix[PATH_MAX], char value[PATH_MAX])
@@ -83,6 +90,13 @@ void faults_configure(void)
         list = next_pair(list, full[full_count].prefix, full[full_count].flag);
         full_count++;
     }
+    list = getenv("THERMOCLINE_UNREADABLE");
+    while (list && *list) {
+        if (damaged_count == MAXIMUM_FAULTS)
+            die("more than 16 prefixes with unreadable files", 0);
+        list = next_pair(list, damaged[damaged_count].prefix, damaged[damaged_count].suffix);
+        damaged_count++;
+    }
 }
 
 static bool below(const char *path, const char *folder)
@@ -105,6 +119,27 @@ int no_space_of(const char *path)
         if (below(path, full[i].prefix))
             return i;
     return -1;
+}
+
+int unreadable_of(const char *path)
+{
+    for (int i = 0; i < damaged_count; i++)
+        if (below(path, damaged[i].prefix))
+            return i;
+    return -1;
+}
+
+bool unreadable(int file, const struct descriptor *descriptor)
+{
+    char path[PATH_MAX];
+    int index = descriptor->scope.unreadable, saved = errno;
+    bool is = false;
+    if (index >= 0 && descriptor_path(file, path) && strlen(path) + strlen(damaged[index].suffix) < sizeof path) {
+        strcat(path, damaged[index].suffix);
+        is = syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
+    }
+    errno = saved;
+    return is;
 }
 
 bool out_of_space(const struct descriptor *descriptor)

@@ -1,4 +1,4 @@
-//! Slow and full devices, switched while the tested process runs. Works with and without recorded power loss.
+//! Slow devices, full devices and unreadable files, switched while the tested process runs. Works with and without recorded power loss.
 
 use std::{
     fs::{self, File},
@@ -38,10 +38,14 @@ pub enum FaultError {
     },
 }
 
-/// Folders whose device can be slowed down or filled up at any moment. At most 16.
+/// The mark beside a file whose reads fail.
+const UNREADABLE: &str = ".unreadable";
+
+/// Folders whose device can be slowed down or filled up at any moment, and whose files can become unreadable. At most 16.
 ///
 /// A slow device serves its reads, writes and syncs one after the other at the given rate; reads that the page cache would have
 /// answered wait too. `mmap` is not slowed. A full one refuses writes and reservations with `ENOSPC`; all else goes on.
+/// Reading an unreadable file answers `EIO`; opening and writing it do not fail.
 #[derive(Debug)]
 pub struct DeviceFaults {
     rates: PathBuf,
@@ -82,6 +86,7 @@ impl DeviceFaults {
         command.env("THERMOCLINE_THROTTLE", list(&|_| "0".to_owned()));
         command.env("THERMOCLINE_THROTTLE_RATES", &self.rates);
         command.env("THERMOCLINE_NOSPACE_FLAG", list(&|index| self.flag(index).display().to_string()));
+        command.env("THERMOCLINE_UNREADABLE", list(&|_| UNREADABLE.to_owned()));
         preload(command, SHIM_LIBRARY)
     }
 
@@ -108,6 +113,25 @@ impl DeviceFaults {
             (false, false) => Ok(()),
         };
         switched.map_err(|source| FaultError::Control { path: flag, source })
+    }
+
+    /// Lets every read of a file fail, or succeed again. A mark of its name is put beside it.
+    ///
+    /// # Errors
+    /// A file below no prefix, or a mark that cannot be written.
+    pub fn unreadable(&self, file: &Path, unreadable: bool) -> Result<(), FaultError> {
+        if !self.prefixes.iter().any(|prefix| file.starts_with(prefix)) {
+            return Err(FaultError::UnknownPrefix { path: file.to_owned() });
+        }
+        let mut mark = file.as_os_str().to_owned();
+        mark.push(UNREADABLE);
+        let mark = PathBuf::from(mark);
+        let switched = match (unreadable, mark.exists()) {
+            (true, _) => fs::write(&mark, []),
+            (false, true) => fs::remove_file(&mark),
+            (false, false) => Ok(()),
+        };
+        switched.map_err(|source| FaultError::Control { path: mark, source })
     }
 
     fn flag(&self, index: usize) -> PathBuf {

@@ -1,4 +1,4 @@
-//! Slow and full devices.
+//! Slow and full devices, unreadable files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
@@ -107,6 +107,24 @@ fn faults_work_without_recording() {
     let output = feed(faults.command(&mut command), &["-append slow/a 1 10", "append fast/a 1 10"]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("No space left"));
+}
+
+#[test]
+fn an_unreadable_file_fails_its_reads_alone_until_the_mark_goes() {
+    let disk = two_devices();
+    let (faults, slow) = faults(&disk);
+    let run = |operations: &[&str]| {
+        let mut command = disk.probe();
+        feed(faults.command(&mut command), operations)
+    };
+    faults.unreadable(&slow.join("a"), true).unwrap();
+    let output = run(&["-copy slow/a fast/b", "append slow/a 2 10", "copy fast/a slow/c", "copy slow/c fast/d"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let refusals = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(refusals.matches("Input/output error").count(), 1, "{refusals}");
+    faults.unreadable(&slow.join("a"), false).unwrap();
+    assert!(run(&["copy slow/a fast/b"]).status.success());
+    assert_eq!(fs::read(disk.root.join("fast/b")).unwrap(), [pattern(1, 100_000), pattern(2, 10)].concat());
 }
 
 #[test]

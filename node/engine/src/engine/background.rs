@@ -105,6 +105,7 @@ fn flush_buffered(inner: &Inner) {
 fn watch_space(inner: &Inner, interval: Duration) {
     let mut slept = interval;
     while !inner.is_closing() {
+        inner.database.watch_damage();
         if slept < interval {
             let nap = GLANCE.min(interval);
             inner.environment.clock.sleep(nap);

@@ -48,6 +48,7 @@ impl Engine {
         locks.extend(plan::lock_tiers(&plan)?);
         let inner = Arc::new(open_inner(&options, environment, plan, policy, locks)?);
         inner.recover()?;
+        inner.database.set_stall_triggers(true)?;
         inner.space.refresh();
         let background = Background::start(&inner, &options);
         Ok(Self { background: Arc::new(background), inner })

@@ -17,6 +17,9 @@ impl Inner {
         if let Some(reason) = self.database.events.failure.reason() {
             return Health::Failed { reason: reason.to_owned() };
         }
+        if let Some(reason) = self.database.refusing_damage() {
+            return Health::Damaged { tier: self.tiers[0].name().to_owned(), reason: String::clone(&reason) };
+        }
         match self.space.refusing() {
             Some(device) => Health::ReadOnly { device },
             None => Health::Serving,
@@ -91,6 +94,7 @@ impl Inner {
                 read_latency: state.stats.latency(),
                 compression_ratio,
                 under_reserve: self.space.under_reserve(tier),
+                damage: self.database.damage(tier),
                 settings: (*settings).clone(),
             }
         };

@@ -7,10 +7,11 @@ use rocksdb::{SstFileWriter, WriteBatch};
 use super::chunk::Candidate;
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
-use crate::error::{Result, RocksContext, chain};
+use crate::error::{EngineError, Result, RocksContext, chain};
 use crate::format::record::{self, RecordKind};
 use crate::guard::Guard;
 use crate::lease::RangeLease;
+use crate::rocks::is_unreadable;
 use crate::tier::identity;
 
 /// Under so many bytes a batch is cheaper than a file of its own.
@@ -95,13 +96,23 @@ impl Inner {
         }
         self.environment.pass(CrashPoint::WalSynced)?;
         let _effect = lease.effect("ingesting into a slower tier")?;
-        self.database.ingest(to, files)?;
+        self.database.ingest(to, files).map_err(|error| self.unreadable_target(to, lease, error))?;
         // RocksDB links the file and syncs it, but then syncs the database's own folder instead of the tier's: where a
         // synced file does not keep its new name, what it replaces above must not go before the name is durable.
         // Failed once, the system may call the next sync of the folder good: nothing may build on it.
         identity::sync_folder(&self.tiers[to].layout.data())
             .inspect_err(|error| self.database.events.failure.set(chain(error)))?;
         self.environment.pass(CrashPoint::Ingested)
+    }
+
+    /// A target whose own files cannot be read: that is damage of its range, not a failed write.
+    fn unreadable_target(&self, to: usize, lease: &RangeLease, error: EngineError) -> EngineError {
+        match error {
+            EngineError::Rocks { source, .. } if is_unreadable(&source) => {
+                self.read_error(to, lease.range().start(), source)
+            }
+            other => other,
+        }
     }
 
     /// A new file on the device of a tier: ingesting it then links, it does not copy.

@@ -58,6 +58,8 @@ impl Inner {
             backed_off = true;
             cancel.check()?;
             self.check_open()?;
+            // What only a compaction could relieve, and none does: it would be waited for for ever.
+            self.check_damage(to)?;
             clock.sleep(Duration::from_millis(20));
         }
         if backed_off || !waited.is_zero() {
@@ -66,6 +68,19 @@ impl Inner {
             self.stats.throttled_micros.fetch_add(micros, Ordering::Relaxed);
         }
         cancel.check()
+    }
+
+    fn check_damage(&self, to: usize) -> Result<()> {
+        // Delayed writes of the fastest tier hold all moves up.
+        match [to, 0].into_iter().find_map(|tier| Some((tier, self.database.damage(tier)?))) {
+            Some((tier, detail)) => Err(self.tier_damaged("nothing moves", tier, &detail)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether moves into a tier would be refused for its damage.
+    pub(crate) fn is_blocked_by_damage(&self, to: usize) -> bool {
+        self.check_damage(to).is_err() && self.target_is_busy(to)
     }
 
     fn target_is_busy(&self, to: usize) -> bool {

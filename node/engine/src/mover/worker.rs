@@ -149,8 +149,8 @@ impl Inner {
                 // A target without space takes no more this round.
                 Err(EngineError::RangeHeld { .. } | EngineError::LeaseLost { .. } | EngineError::OutOfSpace { .. }) => {
                 }
-                // A damaged block stops the moves of its range only.
-                Err(error @ EngineError::Corrupt { .. }) => {
+                // A damaged block stops the moves of its range only, a damaged tier that is full those into it.
+                Err(error @ (EngineError::Corrupt { .. } | EngineError::TierDamaged { .. })) => {
                     tracing::error!(%error, "a range cannot be moved");
                 }
                 Err(error) => return Err(error),
@@ -235,7 +235,7 @@ impl Inner {
                     used_bytes,
                     high_watermark: settings.high_watermark,
                     low_watermark: settings.low_watermark,
-                    accepts_moves: !self.space.under_reserve(tier),
+                    accepts_moves: !self.space.under_reserve(tier) && !self.is_blocked_by_damage(tier),
                 }
             })
             .collect()

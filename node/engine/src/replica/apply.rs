@@ -44,6 +44,7 @@ impl Inner {
         }
         batch.entries.iter().try_for_each(|entry| check_version(entry.version))?;
         self.database.check()?;
+        self.admit_undamaged()?;
         let touched: BTreeSet<&[u8]> = batch
             .entries
             .iter()

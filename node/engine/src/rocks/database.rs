@@ -9,6 +9,7 @@ use rocksdb::{
     WriteOptions,
 };
 
+use super::damage::is_unreadable;
 use super::listener::{BackgroundEvents, Listener};
 use super::tuning;
 use crate::error::{EngineError, Result, RocksContext};
@@ -252,6 +253,8 @@ impl Database {
                 Err(error) if error.kind() == rocksdb::ErrorKind::InvalidArgument && attempts < 8 => {
                     attempts += 1;
                 }
+                // RocksDB could not see what the files overlap: nothing was written.
+                Err(error) if is_unreadable(&error) => return Err(error).attempting("ingest files into a tier"),
                 other => return self.judge(other, "ingest files into a tier"),
             }
         }

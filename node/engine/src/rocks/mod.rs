@@ -5,10 +5,12 @@
 //! not by heat, and switches dynamic levels off.
 
 mod checkpoint;
+mod damage;
 mod database;
 mod listener;
 mod table_file;
 mod tuning;
 
+pub(crate) use damage::is_unreadable;
 pub(crate) use database::{Database, Opening, TierHandle};
 pub(crate) use table_file::TableFile;

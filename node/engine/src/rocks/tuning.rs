@@ -8,6 +8,28 @@ use crate::error::{Result, RocksContext};
 use crate::options::EngineOptions;
 use crate::tier::{Compression, Profile};
 
+/// Files in level 0 of the fastest tier from which RocksDB slows writers down ...
+const LEVEL0_SLOWDOWN: u16 = 20;
+/// ... and from which none go on.
+pub(super) const LEVEL0_STOP: u16 = 36;
+/// Bytes that wait for a compaction of the fastest tier: RocksDB's own bounds for both.
+const PENDING_SLOWDOWN: u64 = 64 << 30;
+const PENDING_STOP: u64 = 256 << 30;
+/// A number of files that level 0 never has.
+const NEVER: i32 = 1 << 20;
+
+/// What RocksDB holds writers up for in the fastest tier, or nothing, as its options by name.
+pub(super) fn stall_triggers(on: bool) -> [(&'static str, String); 4] {
+    let files = |some: u16| if on { i32::from(some) } else { NEVER }.to_string();
+    let bytes = |some: u64| if on { some } else { 0 }.to_string();
+    [
+        ("level0_slowdown_writes_trigger", files(LEVEL0_SLOWDOWN)),
+        ("level0_stop_writes_trigger", files(LEVEL0_STOP)),
+        ("soft_pending_compaction_bytes_limit", bytes(PENDING_SLOWDOWN)),
+        ("hard_pending_compaction_bytes_limit", bytes(PENDING_STOP)),
+    ]
+}
+
 /// Options of the whole database.
 pub(crate) fn database(options: &EngineOptions, wal: &Path, open_files: u32) -> Options {
     let mut rocks = Options::default();
@@ -40,7 +62,16 @@ pub(crate) fn meta() -> Options {
     let mut rocks = Options::default();
     rocks.set_write_buffer_size(4 << 20);
     rocks.set_compression_type(DBCompressionType::None);
+    never_stall(&mut rocks);
     rocks
+}
+
+/// A stall in any column family stalls them all.
+fn never_stall(rocks: &mut Options) {
+    rocks.set_level_zero_slowdown_writes_trigger(NEVER);
+    rocks.set_level_zero_stop_writes_trigger(NEVER);
+    rocks.set_soft_pending_compaction_bytes_limit(0);
+    rocks.set_hard_pending_compaction_bytes_limit(0);
 }
 
 /// Options of one tier's column family.
@@ -57,14 +88,11 @@ pub(crate) fn tier(profile: &Profile, fastest: bool, data: &Path, cache: &Cache)
         // Mass demotions leave deletes behind: a file full of them is compacted soon, or seeks crawl over it.
         rocks.add_compact_on_deletion_collector_factory(4096, 1024, 0.5);
     } else {
-        // A stall in any column family stalls them all. The mover, the only writer here, watches L0 files and
-        // pending bytes and backs off long before; RocksDB itself must never slow user writes for a slow tier.
         rocks.set_max_write_buffer_number(6);
-        rocks.set_level_zero_slowdown_writes_trigger(1 << 20);
-        rocks.set_level_zero_stop_writes_trigger(1 << 20);
-        rocks.set_soft_pending_compaction_bytes_limit(0);
-        rocks.set_hard_pending_compaction_bytes_limit(0);
     }
+    // The mover, the only writer of slower tiers, watches L0 files and pending bytes and backs off long before; RocksDB
+    // itself must never slow user writes for a slow tier. The fastest one gets its triggers when the store is open.
+    never_stall(&mut rocks);
     rocks.set_level_compaction_dynamic_level_bytes(true);
     rocks.set_target_file_size_base((profile.write_buffer_bytes / 2).clamp(2 << 20, 64 << 20));
     rocks.set_max_bytes_for_level_base(profile.write_buffer_bytes.saturating_mul(4));

@@ -16,6 +16,13 @@ pub enum Health {
         /// `tier NAME` or `log`.
         device: String,
     },
+    /// Reads; writes are refused, since compactions of the fastest tier meet damaged blocks and it can take no more.
+    Damaged {
+        /// The damaged tier.
+        tier: String,
+        /// What RocksDB found, with the file.
+        reason: String,
+    },
     /// A write to storage failed: writes stay refused until the store is reopened.
     Failed {
         /// The first failure.
@@ -54,6 +61,8 @@ pub struct TierReport {
     pub compression_ratio: f64,
     /// Its device is under its reserve.
     pub under_reserve: bool,
+    /// What its compactions could not read, with the file: it serves what it can and is no longer compacted there.
+    pub damage: Option<String>,
 }
 
 /// Moves of one kind.
@@ -120,7 +129,7 @@ pub struct EngineStats {
     pub stall: Duration,
     /// Times a column family asked for a slowdown or stop.
     pub stall_events: u64,
-    /// Compactions that met damaged blocks.
+    /// Compactions that met blocks they could not read.
     pub corrupt_compactions: u64,
     /// Time the mover waited for its budget or its target.
     pub throttled: Duration,

@@ -9,7 +9,7 @@ use super::batch::{Batch, Condition, Mutation, WriteOutcome, check_key, check_va
 use super::buffered::Queued;
 use super::stripes::{StripeIndex, Stripes};
 use crate::engine::Inner;
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::format::keys;
 use crate::guard::Guard;
 use crate::options::Durability;
@@ -140,6 +140,20 @@ impl Inner {
     /// Refuses before anything is started.
     pub(crate) fn admit_write(&self) -> Result<()> {
         self.database.check()?;
+        self.admit_undamaged()?;
         self.space.admit_write()
+    }
+
+    /// What a damaged tier cannot take.
+    pub(crate) fn tier_damaged(&self, refused: &'static str, tier: usize, detail: &str) -> EngineError {
+        EngineError::TierDamaged { refused, tier: self.tiers[tier].name().to_owned(), detail: detail.to_owned() }
+    }
+
+    /// Refuses while damage keeps the fastest tier from being compacted and its level 0 is full.
+    pub(crate) fn admit_undamaged(&self) -> Result<()> {
+        match self.database.refusing_damage() {
+            None => Ok(()),
+            Some(detail) => Err(self.tier_damaged("writes are refused", 0, &detail)),
+        }
     }
 }

@@ -30,7 +30,9 @@ fn engine_code(error: &EngineError) -> Code {
         EngineError::OutOfSpace { .. } | EngineError::BufferFull { .. } | EngineError::RangeFenced { .. } => {
             Code::ResourceExhausted
         }
-        EngineError::StorageFailed { .. } | EngineError::RangeHeld { .. } => Code::FailedPrecondition,
+        EngineError::StorageFailed { .. } | EngineError::TierDamaged { .. } | EngineError::RangeHeld { .. } => {
+            Code::FailedPrecondition
+        }
         EngineError::Corrupt { .. } => Code::DataLoss,
         EngineError::UnknownTier { .. } => Code::NotFound,
         EngineError::ScanExpired => Code::Unavailable,
