@@ -50,6 +50,8 @@ pub enum Guard {
     ReadErrorsPass,
     /// Rule 7: writes are refused, not held up for ever, when damage keeps the fastest tier from being compacted.
     DamageRefuses,
+    /// I2: a sorted bulk load brings no key back that was deleted since it began.
+    LoadSeesDeletes,
     /// Rule 2: versions above the ceiling are not given out before it is stored.
     VersionCeiling,
     /// Rule 1: a range that left and came back has a new generation in the row cache.
@@ -64,7 +66,7 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard, for the mutation run.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::CacheInsertCheck,
         Self::CacheRemove,
         Self::StripeSequence,
@@ -86,6 +88,7 @@ impl Guard {
         Self::StickyFailure,
         Self::ReadErrorsPass,
         Self::DamageRefuses,
+        Self::LoadSeesDeletes,
         Self::VersionCeiling,
         Self::RangeGeneration,
         Self::RangeFence,

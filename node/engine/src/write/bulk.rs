@@ -55,7 +55,6 @@ impl BulkLoad {
     pub(crate) fn new(engine: Engine, mode: BulkMode) -> Result<Self> {
         let inner = engine.inner();
         inner.admit_write()?;
-        let version = inner.versions.next(&inner.database)?;
         let no_moves = match mode {
             BulkMode::Sorted => None,
             BulkMode::Unlogged => {
@@ -63,7 +62,10 @@ impl BulkLoad {
                 Some(inner.leases.acquire(&inner.database, &all, Holder::RangeOperation, PATIENCE)?)
             }
         };
-        Ok(Self {
+        if mode == BulkMode::Sorted {
+            inner.loads.begin();
+        }
+        let mut load = Self {
             engine,
             mode,
             pending: Vec::new(),
@@ -71,10 +73,13 @@ impl BulkLoad {
             last: None,
             files: Vec::new(),
             first: None,
-            version,
+            version: 0,
             records: 0,
             no_moves,
-        })
+        };
+        let inner = load.engine.inner();
+        load.version = inner.versions.next(&inner.database)?;
+        Ok(load)
     }
 
     /// Adds a record.
@@ -149,6 +154,9 @@ impl BulkLoad {
 
 impl Drop for BulkLoad {
     fn drop(&mut self) {
+        if self.mode == BulkMode::Sorted {
+            self.engine.inner().loads.end();
+        }
         for file in &self.files {
             // What is left of them goes when the store opens next.
             let _ = std::fs::remove_file(file);
@@ -161,6 +169,13 @@ impl Drop for BulkLoad {
             std::mem::forget(no_moves);
         }
     }
+}
+
+fn overtaken(key: &[u8], how: &str) -> EngineError {
+    EngineError::Invalid(format!(
+        "key {} was {how} while the bulk load was under way; nothing was loaded, load again",
+        printable_key(key)
+    ))
 }
 
 impl Inner {
@@ -187,12 +202,12 @@ impl Inner {
         let mut merge = snapshot.merge(range, false, false);
         while let Some(merged) = merge.next(false).map_err(|error| self.merge_error(error))? {
             if merged.version > version {
-                let key = keys::decode(&merged.data_key).unwrap_or(&merged.data_key);
-                return Err(EngineError::Invalid(format!(
-                    "key {} was written while the bulk load was under way; nothing was loaded, load again",
-                    printable_key(key)
-                )));
+                return Err(overtaken(keys::decode(&merged.data_key).unwrap_or(&merged.data_key), "written"));
             }
+        }
+        // Behind the fence: who deleted in the range before it has noted it.
+        if let Some(key) = self.loads.deleted_since(range, version) {
+            return Err(overtaken(&key, "deleted"));
         }
         let ingested = self.ingest_synced(&lease, 0, files);
         // It may fail after the files are in: what is cached is older than they are.

@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod buffered;
 pub(crate) mod bulk;
+pub(crate) mod loads;
 pub(crate) mod stripes;
 pub(crate) mod transaction;
 pub(crate) mod versions;

@@ -41,6 +41,9 @@ impl Inner {
             self.row_cache.remove(key);
         }
         let version = self.versions.next(&self.database)?;
+        if value.is_none() {
+            self.loads.note_delete(key, version);
+        }
         if durability == Durability::Buffered {
             let queued = Queued { version, value: value.map(Bytes::copy_from_slice) };
             self.buffered.push(&self.database, vec![(Bytes::copy_from_slice(key), queued)])?;
@@ -95,6 +98,9 @@ impl Inner {
             }
         }
         let version = self.versions.next(&self.database)?;
+        for mutation in batch.mutations().iter().filter(|m| m.value().is_none()) {
+            self.loads.note_delete(mutation.key(), version);
+        }
         if durability == Durability::Buffered {
             let changes = batch.mutations().iter().map(|m| {
                 let value = m.value().cloned();
