@@ -28,6 +28,8 @@ pub enum Guard {
     SyncBeforeIngest,
     /// I4: writers of slower tiers hold the range.
     RangeLease,
+    /// Rule 4: the mover takes no range that a range operation waits for.
+    LeaseFairness,
     /// Rule 4: the lease is checked again before every effect.
     LeaseRecheck,
     /// Rule 4: recovery finishes what the journal says.
@@ -66,7 +68,7 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard, for the mutation run.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::CacheInsertCheck,
         Self::CacheRemove,
         Self::StripeSequence,
@@ -77,6 +79,7 @@ impl Guard {
         Self::PromoteCopies,
         Self::SyncBeforeIngest,
         Self::RangeLease,
+        Self::LeaseFairness,
         Self::LeaseRecheck,
         Self::JournalRecovery,
         Self::TombstoneTravels,

@@ -1,5 +1,7 @@
 //! Who may write slower tiers, and which ranges writers stay out of.
 
+#[cfg(test)]
+mod fairness_test;
 mod fence;
 mod range_lease;
 

@@ -36,6 +36,9 @@ struct State {
 #[derive(Default)]
 struct Table {
     held: Vec<Arc<State>>,
+    /// The ranges that range operations wait for, each under the number of its wait.
+    waiting: Vec<(u64, KeyRange)>,
+    last_wait: u64,
     last_generation: u64,
 }
 
@@ -63,6 +66,7 @@ impl Leases {
     }
 
     /// Takes a range. A range operation revokes the mover's leases on it; other holders are waited for up to `patience`.
+    /// While a range operation waits the mover gets none of its range: it would have to take it away again and again.
     pub(crate) fn acquire(
         self: &Arc<Self>,
         database: &Database,
@@ -71,22 +75,16 @@ impl Leases {
         patience: Duration,
     ) -> Result<RangeLease> {
         let mut table = self.table.lock();
-        let mut waited = false;
-        while Guard::RangeLease.on() {
-            let Some(blocking) = table.held.iter().find(|s| s.range.overlaps(range)).cloned() else {
-                break;
-            };
-            if waited {
-                return Err(EngineError::RangeHeld {
-                    holder: format!("{:?} on {:?}", blocking.holder, blocking.range),
-                });
-            }
-            if holder == Holder::RangeOperation && blocking.holder == Holder::Mover {
-                // Waits for an effect under way. The table stays locked meanwhile: effects take no lease.
-                *blocking.revoked.lock() = true;
-            }
-            waited = self.released.wait_for(&mut table, patience).timed_out();
+        let wait = (holder == Holder::RangeOperation).then(|| table.enter(range));
+        let turn = self.wait_for_turn(&mut table, range, holder, patience);
+        if let Some(wait) = wait {
+            table.waiting.retain(|(other, _)| *other != wait);
         }
+        // The mover may have waited for this one to give up.
+        if turn.is_err() {
+            self.released.notify_all();
+        }
+        turn?;
         table.last_generation += 1;
         let generation = table.last_generation;
         database.put_meta(meta::LEASE_GENERATION, &generation.to_be_bytes(), false)?;
@@ -94,6 +92,57 @@ impl Leases {
         table.held.push(Arc::clone(&state));
         drop(table);
         Ok(RangeLease { leases: Arc::clone(self), state })
+    }
+}
+
+impl Leases {
+    /// Returns when nobody is in the way.
+    fn wait_for_turn(
+        &self,
+        table: &mut MutexGuard<'_, Table>,
+        range: &KeyRange,
+        holder: Holder,
+        patience: Duration,
+    ) -> Result<()> {
+        let mut waited = false;
+        while Guard::RangeLease.on() {
+            let Some(blocking) = table.blocking(range, holder) else {
+                break;
+            };
+            if waited {
+                return Err(EngineError::RangeHeld { holder: blocking });
+            }
+            if holder == Holder::RangeOperation {
+                for mover in table.held.iter().filter(|s| s.holder == Holder::Mover && s.range.overlaps(range)) {
+                    // Waits for an effect under way. The table stays locked meanwhile: effects take no lease.
+                    *mover.revoked.lock() = true;
+                }
+            }
+            waited = self.released.wait_for(table, patience).timed_out();
+        }
+        Ok(())
+    }
+}
+
+impl Table {
+    /// A range operation waits from now on.
+    fn enter(&mut self, range: &KeyRange) -> u64 {
+        self.last_wait += 1;
+        self.waiting.push((self.last_wait, range.clone()));
+        self.last_wait
+    }
+
+    /// Who keeps a range from a holder.
+    fn blocking(&self, range: &KeyRange, holder: Holder) -> Option<String> {
+        let held = self.held.iter().find(|s| s.range.overlaps(range));
+        if let Some(held) = held {
+            return Some(format!("{:?} on {:?}", held.holder, held.range));
+        }
+        if holder == Holder::RangeOperation || !Guard::LeaseFairness.on() {
+            return None;
+        }
+        let waiting = self.waiting.iter().find(|(_, waiting)| waiting.overlaps(range));
+        waiting.map(|(_, waiting)| format!("{:?}, which waits for {waiting:?}", Holder::RangeOperation))
     }
 }
 

@@ -5,7 +5,7 @@ use rocksdb::{CompactOptions, WriteBatch};
 use super::chunk::{Candidate, Chunk};
 use super::copy::{Copy, CopyAs};
 use super::journal::JournalEntry;
-use super::{Cancel, MoveReason, Moved};
+use super::{Cancel, Interrupts, MoveReason, Moved};
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
 use crate::error::{EngineError, Result};
@@ -43,19 +43,18 @@ impl Inner {
         if from >= to || to >= self.database.tier_count() {
             return Err(EngineError::Invalid(format!("a demotion goes down; from tier {from} to tier {to} does not")));
         }
+        let interrupts = Interrupts { cancel: demotion.cancel, lease: Some(lease) };
         let (mut moved, mut deletes, mut left) = (Moved::default(), 0, 0);
         let mut rest = Some(lease.range().clone());
         while let Some(range) = rest {
-            demotion.cancel.check()?;
-            self.check_open()?;
-            drop(lease.effect("moving the next part down")?);
+            self.check_interrupts(&interrupts)?;
             if left >= demotion.enough {
                 break;
             }
             self.space.admit_move(to)?;
             let keep = |key: &[u8]| from == 0 && (demotion.keep)(key);
             let chunk = self.chunk(from, &range, &keep)?;
-            self.throttle(to, chunk.bytes, demotion.rate, demotion.cancel)?;
+            self.throttle(to, chunk.bytes, demotion.rate, &interrupts)?;
             left += chunk.bytes;
             let step = self.demote_chunk(lease, demotion, &chunk)?;
             deletes += if from == 0 { step.records } else { 0 };

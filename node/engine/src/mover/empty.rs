@@ -7,7 +7,7 @@ use rocksdb::WriteBatch;
 
 use super::chunk::Candidate;
 use super::demote::Demotion;
-use super::{Cancel, MoveReason, Moved};
+use super::{Cancel, Interrupts, MoveReason, Moved};
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
 use crate::error::{EngineError, Result};
@@ -43,13 +43,13 @@ impl Inner {
         }
         // What goes up is not journaled, but an entry left over would drop it.
         self.close_abandoned()?;
+        let interrupts = Interrupts { cancel, lease: Some(lease) };
         let mut moved = Moved::default();
         let mut rest = Some(lease.range().clone());
         while let Some(range) = rest {
-            cancel.check()?;
-            self.check_open()?;
+            self.check_interrupts(&interrupts)?;
             let chunk = self.chunk(tier, &range, &|_| false)?;
-            self.throttle(tier - 1, chunk.bytes, None, cancel)?;
+            self.throttle(tier - 1, chunk.bytes, None, &interrupts)?;
             for group in chunk.records.chunks(64) {
                 moved += self.lift_logged(lease, tier, group)?;
             }

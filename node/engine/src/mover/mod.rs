@@ -24,7 +24,9 @@ pub(crate) use worker::{MoverControl, run_mover};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::engine::Inner;
 use crate::error::{EngineError, Result};
+use crate::lease::RangeLease;
 
 /// Why data moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -70,6 +72,24 @@ impl std::ops::AddAssign for Moved {
     fn add_assign(&mut self, other: Self) {
         self.records += other.records;
         self.bytes += other.bytes;
+    }
+}
+
+/// What ends a move early, also while it waits.
+#[derive(Clone, Copy)]
+pub(crate) struct Interrupts<'a> {
+    /// Whoever asked for the move.
+    pub(crate) cancel: &'a Cancel,
+    /// Its lease, where it has one: a range operation may take it.
+    pub(crate) lease: Option<&'a RangeLease>,
+}
+
+impl Inner {
+    /// Ends a move that was cancelled, whose lease was taken, or whose store closes or has failed.
+    pub(crate) fn check_interrupts(&self, interrupts: &Interrupts<'_>) -> Result<()> {
+        interrupts.cancel.check()?;
+        self.check_open()?;
+        interrupts.lease.map_or(Ok(()), |lease| lease.effect("moving the next part").map(drop))
     }
 }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use rocksdb::WriteBatch;
 
-use super::{Cancel, MoveReason, Moved};
+use super::{Cancel, Interrupts, MoveReason, Moved};
 use crate::engine::Inner;
 use crate::error::Result;
 use crate::format::keys;
@@ -43,19 +43,18 @@ impl Inner {
         user_keys: &[Bytes],
         reason: MoveReason,
         rate: Option<u64>,
-        cancel: &Cancel,
+        interrupts: &Interrupts<'_>,
     ) -> Result<Moved> {
         let mut moved = Moved::default();
         for group in user_keys.chunks(GROUP) {
-            cancel.check()?;
-            self.check_open()?;
+            self.check_interrupts(interrupts)?;
             self.space.admit_move(0)?;
             let mut rising = Vec::with_capacity(group.len());
             for key in group {
                 rising.extend(self.look_up_below(key)?);
             }
             let bytes = rising.iter().map(|r| (r.data_key.len() + r.found.value.len()) as u64).sum();
-            self.throttle(0, bytes, rate, cancel)?;
+            self.throttle(0, bytes, rate, interrupts)?;
             let mut from: Vec<usize> = rising.iter().map(|r| r.found.tier).collect();
             from.dedup();
             let step = self.raise(rising)?;
@@ -125,20 +124,19 @@ impl Inner {
     /// Copies what the tiers below `to` have of the leased range up to `to`.
     pub(crate) fn promote_range(&self, lease: &RangeLease, to: usize, promotion: &Promotion<'_>) -> Result<Moved> {
         let Promotion { reason, rate, cancel, progress } = *promotion;
+        let interrupts = Interrupts { cancel, lease: Some(lease) };
         let mut moved = Moved::default();
         for from in to + 1..self.database.tier_count() {
             let mut rest = Some(lease.range().clone());
             while let Some(range) = rest {
                 // Copies into the fastest tier need no lease: without this a range operation would wait for all of them.
-                drop(lease.effect("copying the next part up")?);
-                cancel.check()?;
-                self.check_open()?;
+                self.check_interrupts(&interrupts)?;
                 let chunk = self.chunk(from, &range, &|_| false)?;
                 let step = if to == 0 {
                     let keys: Vec<Bytes> = chunk.records.iter().map(|c| Bytes::copy_from_slice(c.user_key())).collect();
-                    self.promote_keys(&keys, reason, rate, cancel)?
+                    self.promote_keys(&keys, reason, rate, &interrupts)?
                 } else {
-                    self.throttle(to, chunk.bytes, rate, cancel)?;
+                    self.throttle(to, chunk.bytes, rate, &interrupts)?;
                     self.raise_between(lease, to, from, &chunk.records, reason)?
                 };
                 progress(step);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Cancel;
+use super::Interrupts;
 use crate::engine::Inner;
 use crate::environment::Clock;
 use crate::error::Result;
@@ -16,6 +16,11 @@ const MAX_LEVEL0_FILES: u64 = 24;
 const MAX_PENDING_BYTES: u64 = 2 << 30;
 /// ... and while a write buffer of the target waits for its flush.
 const MAX_WAITING_BUFFERS: u64 = 1;
+
+/// A wait for the budget looks so often whether it should end ...
+const SLICE: Duration = Duration::from_millis(100);
+/// ... and one for the target whether it can take more.
+const BUSY_SLICE: Duration = Duration::from_millis(20);
 
 /// Lets so many bytes a second through. It may run into debt by one request, so no request is too large for it.
 #[derive(Debug, Default)]
@@ -29,45 +34,83 @@ impl Bucket {
     fn charge(&self, now: Duration, bytes: u64, rate: u64) -> Duration {
         let mut paid_at = self.paid_at.lock();
         let wait = paid_at.saturating_sub(now);
-        let cost = Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
-        *paid_at = (*paid_at).max(now).saturating_add(cost);
+        *paid_at = (*paid_at).max(now).saturating_add(cost(bytes, rate));
         wait
     }
 
-    /// Waits until `bytes` may pass; returns how long.
-    pub(crate) fn pass(&self, clock: &dyn Clock, bytes: u64, rate: Option<u64>) -> Duration {
-        let Some(rate) = rate else {
-            return Duration::ZERO;
-        };
-        let wait = self.charge(clock.monotonic(), bytes, rate);
+    /// Takes a charge back: these bytes do not pass.
+    fn refund(&self, bytes: u64, rate: u64) {
+        let mut paid_at = self.paid_at.lock();
+        *paid_at = paid_at.saturating_sub(cost(bytes, rate));
+    }
+
+    /// Waits until `bytes` may pass, as a device that is busy with them would.
+    pub(crate) fn pass(&self, clock: &dyn Clock, bytes: u64, rate: Option<u64>) {
+        let wait = rate.map_or(Duration::ZERO, |rate| self.charge(clock.monotonic(), bytes, rate));
         if !wait.is_zero() {
             clock.sleep(wait);
         }
-        wait
     }
+
+    /// Waits until `bytes` may pass, or until `interrupted` ends it. Whether it waited.
+    fn pass_unless(
+        &self,
+        clock: &dyn Clock,
+        bytes: u64,
+        rate: Option<u64>,
+        interrupted: &dyn Fn() -> Result<()>,
+    ) -> Result<bool> {
+        let Some(rate) = rate else {
+            return Ok(false);
+        };
+        let wait = self.charge(clock.monotonic(), bytes, rate);
+        let mut left = wait;
+        while !left.is_zero() {
+            interrupted().inspect_err(|_| self.refund(bytes, rate))?;
+            let slice = left.min(SLICE);
+            clock.sleep(slice);
+            left -= slice;
+        }
+        Ok(!wait.is_zero())
+    }
+}
+
+fn cost(bytes: u64, rate: u64) -> Duration {
+    Duration::try_from_secs_f64(bytes as f64 / rate.max(1) as f64).unwrap_or(Duration::MAX)
 }
 
 impl Inner {
     /// Waits for the budget of moves and until the target can take more (rule 5: a stall anywhere stalls everything).
-    pub(crate) fn throttle(&self, to: usize, bytes: u64, rate: Option<u64>, cancel: &Cancel) -> Result<()> {
+    pub(crate) fn throttle(&self, to: usize, bytes: u64, rate: Option<u64>, interrupts: &Interrupts<'_>) -> Result<()> {
         let clock = &*self.environment.clock;
         let started = clock.monotonic();
-        let waited = self.move_budget.pass(clock, bytes, rate);
-        let mut backed_off = false;
-        while self.target_is_busy(to) {
-            backed_off = true;
-            cancel.check()?;
-            self.check_open()?;
-            // What only a compaction could relieve, and none does: it would be waited for for ever.
-            self.check_damage(to)?;
-            clock.sleep(Duration::from_millis(20));
-        }
-        if backed_off || !waited.is_zero() {
+        let waited = self.wait_for_turn(to, bytes, rate, &|| self.check_interrupts(interrupts));
+        if !matches!(waited, Ok(false)) {
             let micros = (clock.monotonic().saturating_sub(started)).as_micros();
             let micros = u64::try_from(micros).unwrap_or(u64::MAX);
             self.stats.throttled_micros.fetch_add(micros, Ordering::Relaxed);
         }
-        cancel.check()
+        waited.and_then(|_| self.check_interrupts(interrupts))
+    }
+
+    /// Whether it waited.
+    fn wait_for_turn(
+        &self,
+        to: usize,
+        bytes: u64,
+        rate: Option<u64>,
+        interrupted: &dyn Fn() -> Result<()>,
+    ) -> Result<bool> {
+        let clock = &*self.environment.clock;
+        let mut waited = self.move_budget.pass_unless(clock, bytes, rate, interrupted)?;
+        while self.target_is_busy(to) {
+            waited = true;
+            interrupted()?;
+            // What only a compaction could relieve, and none does: it would be waited for for ever.
+            self.check_damage(to)?;
+            clock.sleep(BUSY_SLICE);
+        }
+        Ok(waited)
     }
 
     fn check_damage(&self, to: usize) -> Result<()> {
@@ -95,6 +138,41 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EngineError;
+
+    /// A clock that says how long it was slept on, and in one piece at most.
+    #[derive(Default)]
+    struct Slept(Mutex<(Duration, Duration)>);
+
+    impl Clock for Slept {
+        fn wall(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn monotonic(&self) -> Duration {
+            self.0.lock().0
+        }
+
+        fn sleep(&self, duration: Duration) {
+            let mut slept = self.0.lock();
+            *slept = (slept.0 + duration, slept.1.max(duration));
+        }
+    }
+
+    #[test]
+    fn a_long_wait_is_slept_in_slices_and_ends_when_it_is_interrupted() {
+        let (bucket, clock) = (Bucket::default(), Slept::default());
+        assert!(matches!(bucket.pass_unless(&clock, 1000, Some(100), &|| Ok(())), Ok(false)));
+        assert!(matches!(bucket.pass_unless(&clock, 5000, Some(100), &|| Ok(())), Ok(true)));
+        let (all, longest) = *clock.0.lock();
+        assert_eq!((all, longest), (Duration::from_secs(10), SLICE));
+        let after = |end: Duration| if clock.monotonic() < end { Ok(()) } else { Err(EngineError::Cancelled) };
+        let interrupted = bucket.pass_unless(&clock, 7000, Some(100), &|| after(Duration::from_secs(11)));
+        assert!(matches!(interrupted, Err(EngineError::Cancelled)));
+        assert!(clock.monotonic() <= Duration::from_secs(11) + SLICE);
+        // What was not let through is not paid for.
+        assert_eq!(bucket.charge(Duration::from_secs(60), 0, 100), Duration::ZERO);
+    }
 
     #[test]
     fn a_bucket_lets_its_rate_through_and_no_more() {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::deletes::Deletes;
 use super::demote::Demotion;
 use super::promote::Promotion;
-use super::{Cancel, MoveReason, Moved};
+use super::{Cancel, Interrupts, MoveReason, Moved};
 use crate::classify::{self, Classification, ClassifierInput, KeyInput, MoveChoice, RangeInput, TierState, classify};
 use crate::engine::Inner;
 use crate::error::{EngineError, Result};
@@ -212,7 +212,7 @@ impl Inner {
         cancel: &Cancel,
     ) -> Result<Moved> {
         if to == 0 {
-            return self.promote_keys(user_keys, reason, rate, cancel);
+            return self.promote_keys(user_keys, reason, rate, &Interrupts { cancel, lease: None });
         }
         let mut moved = Moved::default();
         for key in user_keys {

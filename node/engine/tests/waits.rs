@@ -1,0 +1,91 @@
+//! A move that waits for its budget ends when it is told to.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::disallowed_methods)] // threads race in real time
+
+mod support;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rand::RngExt;
+use support::{audit, open, options, put, value};
+use thermocline_engine::*;
+
+/// Far more than it takes to end, and far less than the wait that is ended.
+const LIMIT: Duration = Duration::from_secs(20);
+const KEYS: u32 = 400;
+
+fn key(i: u32) -> Vec<u8> {
+    format!("key{i:05}").into_bytes()
+}
+
+/// Bytes that compression leaves as many as they are.
+fn fill(engine: &Engine) {
+    let (_, mut random) = support::seed("waits");
+    for i in 0..KEYS {
+        let mut value = vec![0; 50_000];
+        random.fill(&mut value[..]);
+        put(engine, &key(i), &value);
+    }
+}
+
+/// How a move is ended.
+type End = fn(&Engine, &Cancel);
+
+/// A move of more than one chunk at a byte a second: its second chunk waits for months.
+fn slow_move(engine: &Engine, cancel: &Cancel, under_way: &mpsc::Sender<()>) -> Result<Moved> {
+    engine.move_range(&MoveRequest {
+        range: KeyRange::all(),
+        to: "cold".to_owned(),
+        bytes_per_second: Some(1),
+        cancel,
+        progress: &|_| under_way.send(()).unwrap_or_default(),
+    })
+}
+
+#[test]
+fn a_move_that_waits_for_its_budget_ends_when_it_is_cancelled_or_its_range_is_taken() {
+    let ends: [(&str, End); 2] = [
+        ("cancelled", |_, cancel| cancel.cancel()),
+        ("taken", |engine, _| drop(engine.lease_range(&KeyRange::all()).unwrap())),
+    ];
+    for (name, end) in ends {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open(folder.path(), 2);
+        fill(&engine);
+        let (cancel, (under_way, reached)) = (std::sync::Arc::new(Cancel::default()), mpsc::channel());
+        let (ended, answer) = mpsc::channel();
+        let (mover, token) = (engine.clone(), std::sync::Arc::clone(&cancel));
+        // Not joined: without an end it waits for months.
+        std::thread::spawn(move || drop(ended.send(slow_move(&mover, &token, &under_way))));
+        reached.recv_timeout(support::PATIENCE).unwrap();
+        // Time to begin waiting; where it does not suffice the test shows less but does not fail.
+        support::nap(Duration::from_millis(500));
+        end(&engine, &cancel);
+        let moved = answer.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("the move does not end when it is {name}"));
+        match name {
+            "cancelled" => assert!(matches!(moved, Err(EngineError::Cancelled)), "{moved:?}"),
+            _ => assert!(matches!(moved, Err(EngineError::LeaseLost { .. })), "{moved:?}"),
+        }
+        for i in 0..KEYS {
+            assert!(value(&engine, &key(i)).is_some());
+        }
+        audit(&engine);
+    }
+}
+
+#[test]
+fn a_store_whose_mover_waits_for_its_budget_closes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path(), 2);
+    options.background_moves = true;
+    options.tiers[0].settings.size_bytes = 4 << 20;
+    options.policy.bytes_per_second = Some(1);
+    let engine = Engine::open(options, Environment::system(7)).unwrap();
+    fill(&engine);
+    support::eventually("the mover has moved a part", || engine.stats().moves_running > 0);
+    support::nap(Duration::from_millis(500));
+    let (closed, answer) = mpsc::channel();
+    std::thread::spawn(move || drop(closed.send(engine.close())));
+    answer.recv_timeout(LIMIT).expect("the store does not close").unwrap();
+}
