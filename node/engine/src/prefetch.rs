@@ -17,7 +17,6 @@ use crate::format::keys;
 use crate::format::record::RecordKind;
 use crate::heat::{PrefetchChoice, PrefetchStatistics, Prefetcher};
 use crate::range::KeyRange;
-use crate::read::row_cache::Row;
 
 /// Choices that may wait; more are dropped, readers are ahead of them anyway.
 const QUEUE: usize = 64;
@@ -122,9 +121,8 @@ impl Inner {
             return Ok(());
         };
         let bytes = found.value.len();
-        let row = Row { version: found.version, value: found.value };
         // Counted only where it can be used.
-        if self.row_cache.insert_unchanged(&self.stripes, before, key, row) {
+        if self.row_cache.insert_unchanged(&self.stripes, before, key, found.version, &found.value) {
             let now = self.environment.clock.monotonic();
             self.prefetch.prefetcher.lock().prefetched(key, bytes, now);
         }

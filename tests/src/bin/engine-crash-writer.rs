@@ -175,7 +175,7 @@ impl Writer {
         let key = self.key(index);
         let found = engine.get(key.as_bytes())?;
         let expected = length.map(|length| (version, Bytes::from(value_of(&key, sequence, length))));
-        let found = found.map(|record| (record.version, record.value));
+        let found = found.map(|record| (record.version, Bytes::from(record.value)));
         if found != expected {
             let version_of = |record: &Option<(u64, Bytes)>| record.as_ref().map(|(version, _)| *version);
             bail!("{key} reads as version {:?}, it is at {:?}", version_of(&found), version_of(&expected));

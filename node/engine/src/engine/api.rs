@@ -101,8 +101,8 @@ impl Engine {
     #[must_use]
     pub fn get_cached(&self, key: &[u8]) -> Option<Record> {
         let row = self.inner.row_cache.get(key)?;
-        self.inner.heat.record_cached_read(key, row.value.len());
-        Some(Record { value: row.value, version: row.version })
+        self.inner.heat.record_cached_read(key, row.value().len());
+        Some(Record::of_row(row))
     }
 
     /// Reads keys; answers in the order asked.

@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use crate::format::keys;
 use crate::format::record::{self, RecordKind};
-use crate::read::row_cache::Row;
 use crate::write::stripes::Stripes;
 use crate::{
     Batch, Cancel, Clock, Condition, Durability, Engine, EngineOptions, Environment, KeyRange, Medium, MoveRequest,
@@ -37,7 +36,7 @@ fn move_all(engine: &Engine, to: &str) {
 }
 
 fn value(engine: &Engine, key: &[u8]) -> Option<Bytes> {
-    engine.get(key).unwrap().map(|record| record.value)
+    engine.get(key).unwrap().map(|record| record.value.into())
 }
 
 /// Waits for a thread, at most so long: enough for it to do what it must not do.
@@ -115,7 +114,7 @@ fn a_row_read_before_a_write_is_not_cached_after_it() {
         let before = inner.row_cache.before_read(&inner.stripes, b"k");
         let old = inner.read_tiers(b"k").unwrap().unwrap();
         write(&engine);
-        inner.row_cache.insert(&inner.stripes, before, b"k", Row { version: old.version, value: old.value });
+        inner.row_cache.insert(&inner.stripes, before, b"k", old.version, &old.value);
         assert_eq!(value(&engine, b"k").unwrap(), "new");
     }
 }

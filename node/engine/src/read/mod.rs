@@ -4,5 +4,7 @@ pub(crate) mod merge;
 mod multi;
 pub(crate) mod point;
 pub(crate) mod readers;
+mod row;
 pub(crate) mod row_cache;
 pub(crate) mod scan;
+pub(crate) mod value;

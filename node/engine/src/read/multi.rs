@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::point::{Found, Record};
-use super::row_cache::{BeforeRead, Row};
+use super::row_cache::BeforeRead;
 use crate::engine::Inner;
 use crate::error::Result;
 use crate::format::keys;
@@ -28,9 +28,9 @@ impl Inner {
         let mut wanted = Vec::new();
         for (position, key) in user_keys.iter().copied().enumerate() {
             check_key(key)?;
-            if let Some(Row { version, value }) = self.row_cache.get(key) {
-                self.heat.record_cached_read(key, value.len());
-                answers[position] = Some(Record { value, version });
+            if let Some(row) = self.row_cache.get(key) {
+                self.heat.record_cached_read(key, row.value().len());
+                answers[position] = Some(Record::of_row(row));
                 continue;
             }
             let before = self.row_cache.before_read(&self.stripes, key);
@@ -72,7 +72,7 @@ impl Inner {
             None => true,
             Some(queued) => {
                 let version = queued.version;
-                answers.push((want.position, queued.value.map(|value| Record { value, version })));
+                answers.push((want.position, queued.value.map(|value| Record { value: value.into(), version })));
                 false
             }
         });
@@ -133,8 +133,7 @@ impl Inner {
             return None;
         }
         self.heat.record_tier_read(want.key, value.len(), tier);
-        let row = Row { version, value: value.clone() };
-        self.row_cache.insert(&self.stripes, want.before, want.key, row);
-        Some(Record { value, version })
+        self.row_cache.insert(&self.stripes, want.before, want.key, version, &value);
+        Some(Record { value: value.into(), version })
     }
 }

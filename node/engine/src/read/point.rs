@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 
-use super::row_cache::Row;
+use super::row::Row;
+use super::value::Value;
 use crate::engine::Inner;
 use crate::error::{EngineError, Result, printable_key};
 use crate::format::keys;
@@ -15,9 +16,15 @@ use crate::write::batch::check_key;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The value.
-    pub value: Bytes,
+    pub value: Value,
     /// Its version: higher than that of every earlier write of the key.
     pub version: u64,
+}
+
+impl Record {
+    pub(crate) fn of_row(row: Row) -> Self {
+        Self { version: row.version(), value: Value::of_row(row) }
+    }
 }
 
 /// A record found in a tier, tombstones included.
@@ -33,10 +40,10 @@ impl Inner {
     /// Reads one key.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Record>> {
         check_key(key)?;
-        if let Some(Row { version, value }) = self.row_cache.get(key) {
-            self.heat.record_cached_read(key, value.len());
+        if let Some(row) = self.row_cache.get(key) {
+            self.heat.record_cached_read(key, row.value().len());
             self.prefetch.read_cached(key, || self.environment.clock.monotonic());
-            return Ok(Some(Record { value, version }));
+            return Ok(Some(Record::of_row(row)));
         }
         let before = self.row_cache.before_read(&self.stripes, key);
         let timer = self.stats.read_timer(&self.environment);
@@ -50,9 +57,8 @@ impl Inner {
         if tier > 0 {
             self.prefetch.read_below(key, self.environment.clock.monotonic());
         }
-        let row = Row { version, value: value.clone() };
-        self.row_cache.insert(&self.stripes, before, key, row);
-        Ok(Some(Record { value, version }))
+        self.row_cache.insert(&self.stripes, before, key, version, &value);
+        Ok(Some(Record { value: value.into(), version }))
     }
 
     /// Reads one key past the row cache; what a writer under its stripes sees.
@@ -60,7 +66,7 @@ impl Inner {
         let found = self.find(key, false)?;
         Ok(found
             .filter(|f| f.kind != RecordKind::Tombstone)
-            .map(|Found { version, value, tier: _, kind: _ }| Record { value, version }))
+            .map(|Found { version, value, tier: _, kind: _ }| Record { value: value.into(), version }))
     }
 
     /// The newest record of a key, tombstones included.

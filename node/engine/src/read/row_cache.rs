@@ -5,17 +5,15 @@
 //! reader holds the stripe, taken without waiting: a writer's sequence and its removal come before or after
 //! both. Keys carry the generation of their range, so a range that left and came back serves no old rows.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use quick_cache::{Equivalent, Weighter};
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::row::{Row, RowKey, RowKeyRef};
 use crate::guard::Guard;
 use crate::range::KeyRange;
 use crate::spread::SpreadCounter;
@@ -23,41 +21,9 @@ use crate::write::stripes::{Sequence, StripeIndex, Stripes};
 
 /// Ranges with a generation of their own, at most.
 const MAX_GENERATIONS: usize = 64;
-/// What an entry costs beside its key and value: measured at 21 bytes, half again for ghosts, and two allocations.
-const OVERHEAD: u64 = 64;
-
-/// Keys of up to so many bytes are stored in place: one memory access less on a hit.
-type StoredKey = SmallVec<[u8; 24]>;
-
-#[derive(PartialEq, Eq, Clone)]
-struct CacheKey {
-    generation: u64,
-    key: StoredKey,
-}
-
-struct CacheKeyRef<'a> {
-    generation: u64,
-    key: &'a [u8],
-}
-
-impl Hash for CacheKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        CacheKeyRef { generation: self.generation, key: &self.key }.hash(state);
-    }
-}
-
-impl Hash for CacheKeyRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.generation);
-        state.write(self.key);
-    }
-}
-
-impl Equivalent<CacheKey> for CacheKeyRef<'_> {
-    fn equivalent(&self, other: &CacheKey) -> bool {
-        self.generation == other.generation && self.key == other.key.as_slice()
-    }
-}
+/// What an entry costs beside its row: the slot measured at 21 bytes, half again for ghosts, the owners and the
+/// allocation.
+const OVERHEAD: u64 = 56;
 
 /// What a reader notes before it reads: a row that it read may be cached if none of it has changed.
 #[derive(Debug, Clone, Copy)]
@@ -68,19 +34,12 @@ pub(crate) struct BeforeRead {
     generation: u64,
 }
 
-/// A cached record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) version: u64,
-    pub(crate) value: Bytes,
-}
-
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<CacheKey, Row> for ByBytes {
-    fn weight(&self, key: &CacheKey, row: &Row) -> u64 {
-        (key.key.len() + row.value.len()) as u64 + OVERHEAD
+impl Weighter<RowKey, Row> for ByBytes {
+    fn weight(&self, _: &RowKey, row: &Row) -> u64 {
+        row.bytes() + OVERHEAD
     }
 }
 
@@ -116,7 +75,7 @@ pub(crate) struct RowCache {
     renewed: AtomicUsize,
     /// Over so many bytes it counts as full.
     full_from: u64,
-    cache: Cache<CacheKey, Row, ByBytes>,
+    cache: Cache<RowKey, Row, ByBytes>,
     generations: ArcSwap<Generations>,
     hits: SpreadCounter,
     misses: SpreadCounter,
@@ -147,7 +106,7 @@ impl RowCache {
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Row> {
         let generation = self.generation(key);
-        let row = self.cache.get(&CacheKeyRef { generation, key });
+        let row = self.cache.get(&RowKeyRef { generation, key });
         let counter = if row.is_some() { &self.hits } else { &self.misses };
         counter.add(1);
         row
@@ -156,7 +115,7 @@ impl RowCache {
     /// Whether the key is cached, without counting it as an access.
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
         let generation = self.generation(key);
-        self.cache.contains_key(&CacheKeyRef { generation, key })
+        self.cache.contains_key(&RowKeyRef { generation, key })
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
@@ -164,7 +123,7 @@ impl RowCache {
             return;
         }
         let generation = self.generation(key);
-        self.cache.remove(&CacheKeyRef { generation, key });
+        self.cache.remove(&RowKeyRef { generation, key });
     }
 
     /// What an insert is checked against: noted before the read.
@@ -175,25 +134,32 @@ impl RowCache {
 
     /// Inserts what a reader read after `before` was noted, if nothing was written since. A full cache takes it at its
     /// second miss.
-    pub(crate) fn insert(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], row: Row) {
+    pub(crate) fn insert(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], version: u64, value: &[u8]) {
         let full = || self.cache.weight() > self.full_from;
         if Guard::CacheInsertCheck.on() && (!before.sequence.quiet() || (full() && !self.doorkeeper.seen(key))) {
             return;
         }
-        self.insert_unchanged(stripes, before, key, row);
+        self.insert_unchanged(stripes, before, key, version, value);
     }
 
     /// Inserts what was read after `before` was noted, if nothing was written since, whether or not it was missed before:
     /// what is fetched ahead has no miss of its own. Whether it did.
-    pub(crate) fn insert_unchanged(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], row: Row) -> bool {
+    pub(crate) fn insert_unchanged(
+        &self,
+        stripes: &Stripes,
+        before: BeforeRead,
+        key: &[u8],
+        version: u64,
+        value: &[u8],
+    ) -> bool {
         let BeforeRead { stripe, sequence, generation } = before;
         let insert = || {
             // Looked at first: a store to it by every reader would pass its cache line around.
             if !self.inserted.load(Ordering::Relaxed) {
                 self.inserted.store(true, Ordering::SeqCst);
             }
-            let key = StoredKey::from_slice(key);
-            self.cache.insert(CacheKey { generation, key }, row);
+            let row = Row::new(&RowKeyRef { generation, key }, version, value);
+            self.cache.insert(RowKey(row.clone()), row);
             true
         };
         if !Guard::CacheInsertCheck.on() {
@@ -245,12 +211,9 @@ impl RowCache {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn row(version: u64) -> Row {
-        Row { version, value: Bytes::from_static(b"v") }
-    }
 
     #[test]
     fn a_reader_that_saw_a_write_begin_does_not_cache() {
@@ -258,10 +221,11 @@ mod tests {
         let stripe = Stripes::of(b"k");
         let before = cache.before_read(&stripes, b"k");
         drop(stripes.write_one(stripe));
-        cache.insert(&stripes, before, b"k", row(1));
-        assert_eq!(cache.get(b"k"), None);
-        cache.insert(&stripes, cache.before_read(&stripes, b"k"), b"k", row(2));
-        assert_eq!(cache.get(b"k"), Some(row(2)));
+        cache.insert(&stripes, before, b"k", 1, b"v");
+        assert!(cache.get(b"k").is_none());
+        cache.insert(&stripes, cache.before_read(&stripes, b"k"), b"k", 2, b"v");
+        let row = cache.get(b"k").unwrap();
+        assert_eq!((row.version(), row.value()), (2, b"v".as_slice()));
     }
 
     #[test]
@@ -271,18 +235,18 @@ mod tests {
         let writer = stripes.write_one(stripe);
         let before = cache.before_read(&stripes, b"k");
         drop(writer);
-        cache.insert(&stripes, before, b"k", row(1));
-        assert_eq!(cache.get(b"k"), None);
+        cache.insert(&stripes, before, b"k", 1, b"v");
+        assert!(cache.get(b"k").is_none());
     }
 
     #[test]
     fn a_range_that_came_back_serves_no_old_rows() {
         let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
-        cache.insert(&stripes, cache.before_read(&stripes, b"k"), b"k", row(1));
+        cache.insert(&stripes, cache.before_read(&stripes, b"k"), b"k", 1, b"v");
         cache.renew(&KeyRange::prefix(b"k"), 7);
-        assert_eq!(cache.get(b"k"), None);
+        assert!(cache.get(b"k").is_none());
         cache.renew(&KeyRange::all(), 8);
-        assert_eq!(cache.get(b"k"), None);
+        assert!(cache.get(b"k").is_none());
         assert_eq!(cache.generations.load().len(), 1);
     }
 
@@ -291,7 +255,7 @@ mod tests {
         let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
         let before = cache.before_read(&stripes, b"k");
         cache.renew(&KeyRange::prefix(b"k"), 7);
-        cache.insert(&stripes, before, b"k", row(1));
-        assert_eq!(cache.get(b"k"), None);
+        cache.insert(&stripes, before, b"k", 1, b"v");
+        assert!(cache.get(b"k").is_none());
     }
 }

@@ -92,9 +92,8 @@ impl<'a> Snapshot<'a> {
             if let Some(bytes) = found {
                 let RecordRef { kind, version, payload } =
                     decode(&bytes).map_err(|error| self.inner.corrupt(tier, key, error.to_string()))?;
-                return Ok(
-                    (kind != RecordKind::Tombstone).then(|| Record { value: Bytes::copy_from_slice(payload), version })
-                );
+                return Ok((kind != RecordKind::Tombstone)
+                    .then(|| Record { value: Bytes::copy_from_slice(payload).into(), version }));
             }
         }
         Ok(None)
@@ -160,7 +159,7 @@ impl Iterator for Scan<'_> {
                     let key = Bytes::copy_from_slice(keys::decode(&data_key).unwrap_or(&data_key));
                     self.inner.heat.record_scanned(&key, payload.len(), tier);
                     let value = Bytes::from(payload);
-                    return Some(Ok((key, Record { value, version })));
+                    return Some(Ok((key, Record { value: value.into(), version })));
                 }
                 Err(error) => {
                     self.ended = true;

@@ -92,7 +92,9 @@ fn group_size(first: bool, room: usize, largest: usize) -> usize {
 }
 
 fn answer(key: Bytes, record: Option<Record>) -> v1::GetResponse {
-    v1::GetResponse { record: record.map(|found| v1::Record { key, value: found.value, version: found.version }) }
+    v1::GetResponse {
+        record: record.map(|found| v1::Record { key, value: found.value.into(), version: found.version }),
+    }
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Walk {
         let mut chunk = Chunk::default();
         for entry in snapshot.scan(&self.range, self.options) {
             let (key, record) = entry.map_err(failed)?;
-            chunk.add(v1::Record { key, value: record.value, version: record.version });
+            chunk.add(v1::Record { key, value: record.value.into(), version: record.version });
             if chunk.is_full() {
                 self.send(chunk.take(), chunks, bound, runtime)?;
             }
