@@ -20,7 +20,8 @@ pub struct AuditReport {
     pub keys: u64,
     /// Their copies over all tiers.
     pub copies: u64,
-    /// Tombstones in the last of several tiers: harmless, left where a slower tier was taken away.
+    /// Tombstones in the last of several tiers: harmless, left where a slower tier was taken away, until the sweep of the
+    /// last tier has been there.
     pub last_tier_tombstones: u64,
     /// Keys that break an invariant.
     pub violation_count: u64,

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::Inner;
 use crate::error::{EngineError, chain};
-use crate::mover::run_mover;
+use crate::mover::{run_mover, run_sweep};
 use crate::options::EngineOptions;
 use crate::prefetch::run_prefetch;
 use crate::write::buffered::MAX_AGE;
@@ -35,6 +35,7 @@ impl Background {
         if options.background_moves {
             threads.push(spawn("prefetch", inner, run_prefetch));
             threads.push(spawn("mover", inner, run_mover));
+            threads.push(spawn("sweep", inner, run_sweep));
         }
         Self {
             inner: Arc::clone(inner),

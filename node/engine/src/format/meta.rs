@@ -6,6 +6,7 @@
 //! 0x03                       lease generation, 8 bytes big-endian
 //! 0x04 generation (8, BE)    journal entry, JSON (mover::journal::JournalEntry)
 //! 0x05                       heat, versioned and checksummed by itself
+//! 0x06                       the last tier that has no tombstones, its id, 8 bytes big-endian
 //! 0x10 ...                   records of the caller (replicas), given as they are
 //! ```
 
@@ -19,6 +20,8 @@ pub(crate) const LEASE_GENERATION: &[u8] = &[0x03];
 pub(crate) const JOURNAL: u8 = 0x04;
 /// The heat tracker's state.
 pub(crate) const HEAT: &[u8] = &[0x05];
+/// The tier that was the last one when it was last looked through for tombstones: it has none.
+pub(crate) const SWEPT_TIER: &[u8] = &[0x06];
 /// What a caller's record's key begins with.
 pub(crate) const CALLER: u8 = 0x10;
 

@@ -186,7 +186,7 @@ impl Inner {
     }
 
     /// Deletes from the fastest tier what still has the version that was copied; the rest was written since and stays.
-    fn drop_by_version(&self, lease: &RangeLease, records: &[Candidate]) -> Result<u64> {
+    pub(super) fn drop_by_version(&self, lease: &RangeLease, records: &[Candidate]) -> Result<u64> {
         let mut dropped = 0;
         for group in records.chunks(GROUP) {
             let _effect = lease.effect("dropping copies from the fastest tier")?;

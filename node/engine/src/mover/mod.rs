@@ -14,11 +14,13 @@ pub(crate) mod journal;
 mod promote;
 #[cfg(test)]
 mod race_test;
+mod sweep;
 mod throttle;
 mod worker;
 
 pub(crate) use demote::Demotion;
 pub(crate) use promote::Promotion;
+pub(crate) use sweep::run_sweep;
 pub(crate) use throttle::Bucket;
 pub(crate) use worker::{MoverControl, run_mover};
 
