@@ -16,3 +16,5 @@ pub const MAX_VERSION: u64 = u64::MAX - (1 << 32);
 pub const MAX_TIERS: usize = 4;
 /// How many stripes keys are hashed to. A power of two.
 pub const STRIPES: usize = 64 * 1024;
+/// What is read of a spinning disk at once, at most: a seek costs as much as a megabyte.
+pub(crate) const READAHEAD_BYTES: usize = 2 << 20;

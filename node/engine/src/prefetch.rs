@@ -17,6 +17,7 @@ use crate::format::keys;
 use crate::format::record::RecordKind;
 use crate::heat::{PrefetchChoice, PrefetchStatistics, Prefetcher};
 use crate::range::KeyRange;
+use crate::read::scan::Reach;
 
 /// Choices that may wait; more are dropped, readers are ahead of them anyway.
 const QUEUE: usize = 64;
@@ -89,7 +90,7 @@ pub(crate) fn run_prefetch(inner: &Inner) {
 }
 
 impl Inner {
-    fn fetch(&self, choice: &PrefetchChoice) -> Result<()> {
+    pub(crate) fn fetch(&self, choice: &PrefetchChoice) -> Result<()> {
         match choice {
             PrefetchChoice::Nothing => Ok(()),
             PrefetchChoice::Key(key) => self.fetch_key(key),
@@ -97,7 +98,7 @@ impl Inner {
                 let range = KeyRange::all().from_key(KeyRange::single(after).end().unwrap_or_default());
                 let following: Vec<Vec<u8>> = {
                     let snapshot = self.snapshot()?;
-                    let mut merge = snapshot.merge(&range, false, false);
+                    let mut merge = snapshot.merge(&range, false, Reach::Few);
                     let mut following = Vec::new();
                     while following.len() < (*skip + *count) as usize {
                         let Some(next) = merge.next(false).map_err(|e| self.merge_error(e))? else { break };

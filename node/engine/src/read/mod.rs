@@ -3,6 +3,8 @@
 pub(crate) mod merge;
 mod multi;
 pub(crate) mod point;
+#[cfg(test)]
+mod readahead_test;
 pub(crate) mod readers;
 mod row;
 pub(crate) mod row_cache;

@@ -15,6 +15,7 @@ use crate::error::{EngineError, Result};
 use crate::format::keys;
 use crate::format::record::{RecordKind, RecordRef, decode};
 use crate::guard::Guard;
+use crate::limits::READAHEAD_BYTES;
 use crate::range::KeyRange;
 
 /// How a scan goes.
@@ -34,6 +35,17 @@ impl Default for ScanOptions {
     fn default() -> Self {
         Self { reverse: false, limit: None, keys_only: false, max_lifetime: Duration::from_secs(300) }
     }
+}
+
+/// How far a merge goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// As far as its user wants, mostly not far: readahead begins after some blocks in a row and grows from there.
+    Scan,
+    /// A few records that are not to stay in the cache.
+    Few,
+    /// To the end of the range: the slowest tier is read in large pieces from the start.
+    Whole,
 }
 
 /// The store as it was at one moment.
@@ -105,7 +117,7 @@ impl<'a> Snapshot<'a> {
         self.inner.stats.scanned();
         Scan {
             inner: self.inner,
-            merge: self.merge(range, options.reverse, true),
+            merge: self.merge(range, options.reverse, Reach::Scan),
             left: options.limit.unwrap_or(u64::MAX),
             deadline: self.taken.saturating_add(options.max_lifetime),
             options,
@@ -113,8 +125,8 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// The merged view of a range, tombstones included. `cached`: blocks read may stay in the cache.
-    pub(crate) fn merge(&self, range: &KeyRange, reverse: bool, cached: bool) -> TierMerge<'_> {
+    /// The merged view of a range, tombstones included.
+    pub(crate) fn merge(&self, range: &KeyRange, reverse: bool, reach: Reach) -> TierMerge<'_> {
         let tiers = self.inner.database.tier_count();
         let iterators = (0..tiers).map(|tier| {
             let mut read = ReadOptions::default();
@@ -122,9 +134,12 @@ impl<'a> Snapshot<'a> {
             read.set_iterate_lower_bound(start);
             read.set_iterate_upper_bound(end);
             // Cold blocks would push hot ones out of the one cache.
-            read.fill_cache(cached && tier == 0);
-            if tier + 1 == tiers && tiers > 1 {
-                read.set_readahead_size(2 << 20);
+            read.fill_cache(reach == Reach::Scan && tier == 0);
+            if reach == Reach::Whole && tier + 1 == tiers && tiers > 1 {
+                read.set_readahead_size(READAHEAD_BYTES);
+            } else {
+                // What was learned of one file is used in the next.
+                read.set_adaptive_readahead(true);
             }
             if Guard::ScanSnapshot.on() {
                 self.snapshot.raw_iterator_cf_opt(self.inner.database.tier(tier), read)

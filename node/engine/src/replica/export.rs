@@ -13,6 +13,7 @@ use crate::error::{EngineError, IoContext, Result, RocksContext};
 use crate::format::keys;
 use crate::format::record::{self, RecordKind};
 use crate::range::KeyRange;
+use crate::read::scan::Reach;
 use crate::tier::identity;
 
 /// A file of an export is closed after so many bytes, so that a transfer can resume by file.
@@ -31,7 +32,7 @@ impl Inner {
     pub(crate) fn export(&self, range: &KeyRange, folder: &Path) -> Result<ExportManifest> {
         fs::create_dir(folder).on("create the export folder", folder)?;
         let snapshot = self.snapshot()?;
-        let mut merge = snapshot.merge(range, false, false);
+        let mut merge = snapshot.merge(range, false, Reach::Whole);
         let tiers = self.database.tier_count();
         let mut open: Vec<Option<Open<'_>>> = (0..tiers).map(|_| None).collect();
         let (mut files, mut hasher) = (Vec::new(), RangeHasher::default());

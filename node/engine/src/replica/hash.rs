@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::format::keys;
 use crate::format::record::RecordKind;
 use crate::range::KeyRange;
+use crate::read::scan::Reach;
 
 /// What a range holds, in 128 bits: equal for replicas that applied the same entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -48,7 +49,7 @@ impl RangeHasher {
 impl Inner {
     pub(crate) fn logical_hash(&self, range: &KeyRange) -> Result<LogicalHash> {
         let snapshot = self.snapshot()?;
-        let mut merge = snapshot.merge(range, false, false);
+        let mut merge = snapshot.merge(range, false, Reach::Whole);
         let mut hasher = RangeHasher::default();
         while let Some(merged) = merge.next(true).map_err(|error| self.merge_error(error))? {
             if merged.kind != RecordKind::Tombstone {

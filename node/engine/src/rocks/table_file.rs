@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rocksdb::{DB, IngestExternalFileOptions, LiveFile, Options, ReadOptions};
 
 use crate::error::{IoContext, Result, RocksContext};
+use crate::limits::READAHEAD_BYTES;
 
 /// An open table file.
 pub(crate) struct TableFile {
@@ -61,7 +62,7 @@ impl TableFile {
         let Some(database) = &self.database else { return Ok(0) };
         let mut read = ReadOptions::default();
         read.fill_cache(false);
-        read.set_readahead_size(2 << 20);
+        read.set_readahead_size(READAHEAD_BYTES);
         let mut iterator = database.raw_iterator_opt(read);
         iterator.seek_to_first();
         let mut count = 0;

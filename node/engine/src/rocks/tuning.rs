@@ -5,6 +5,7 @@ use std::path::Path;
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBPath, DBRecoveryMode, DataBlockIndexType, Options};
 
 use crate::error::{Result, RocksContext};
+use crate::limits::READAHEAD_BYTES;
 use crate::options::EngineOptions;
 use crate::tier::{Compression, Profile};
 
@@ -29,6 +30,9 @@ pub(super) fn stall_triggers(on: bool) -> [(&'static str, String); 4] {
         ("hard_pending_compaction_bytes_limit", bytes(PENDING_STOP)),
     ]
 }
+
+/// Blocks of this size and over are those of spinning disks.
+const SPINNING_BLOCK: u64 = 64 << 10;
 
 /// Options of the whole database.
 pub(crate) fn database(options: &EngineOptions, wal: &Path, open_files: u32) -> Options {
@@ -105,6 +109,10 @@ fn table(profile: &Profile, cache: &Cache) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_block_size(usize::try_from(profile.block_bytes).unwrap_or(8 << 10));
+    if profile.block_bytes >= SPINNING_BLOCK {
+        // How far the readahead of a long scan may grow; RocksDB's 256 KiB are right for flash.
+        table.set_max_auto_readahead_size(READAHEAD_BYTES);
+    }
     table.set_format_version(6);
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);

@@ -17,6 +17,7 @@ use crate::format::keys;
 use crate::format::record::{self, RecordKind};
 use crate::lease::{Holder, RangeLease};
 use crate::range::KeyRange;
+use crate::read::scan::Reach;
 
 /// How long a load waits for another range operation.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -199,7 +200,7 @@ impl Inner {
         let lease = self.leases.acquire(&self.database, range, Holder::RangeOperation, PATIENCE)?;
         let _fence = self.fences.raise(&self.stripes, lease.generation(), range, "bulk loaded");
         let snapshot = self.snapshot()?;
-        let mut merge = snapshot.merge(range, false, false);
+        let mut merge = snapshot.merge(range, false, Reach::Whole);
         while let Some(merged) = merge.next(false).map_err(|error| self.merge_error(error))? {
             if merged.version > version {
                 return Err(overtaken(keys::decode(&merged.data_key).unwrap_or(&merged.data_key), "written"));
