@@ -102,7 +102,7 @@ impl Inner {
     pub(crate) fn sync(&self) -> Result<u64> {
         let version = self.versions.last();
         // Whoever took one of these versions and has not written it yet is in its stripe until it has.
-        self.stripes.drain_writers();
+        self.stripes.wait_for_writers();
         let version = self.versions.logged_up_to(version);
         self.buffered.flush(&self.database)?;
         self.database.sync_wal()?;

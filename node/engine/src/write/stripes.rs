@@ -126,15 +126,23 @@ impl Stripes {
         self.at(index).lock.try_lock()
     }
 
-    /// Waits until every writer that is in a stripe now has left it.
-    pub(crate) fn drain_writers(&self) {
+    /// Waits for the writers whose versions the caller has seen given out: it has loaded the counter of versions before.
+    ///
+    /// Only stripes with a write under way are waited for, and that misses none. A writer makes its sequence odd, then
+    /// takes its version from the counter by a read-modify-write; the caller's load has read that or what later ones
+    /// made of it, so it comes after, and the odd sequence or a later one is seen here. While the writer is in its stripe
+    /// nobody else changes the sequence. So where it is even the writer has left, and what it wrote is seen, since it
+    /// left by a release.
+    pub(crate) fn wait_for_writers(&self) {
         for stripe in &self.0 {
-            drop(stripe.lock.lock());
+            if !Sequence(stripe.sequence.load(Ordering::Acquire)).quiet() {
+                drop(stripe.lock.lock());
+            }
         }
     }
 
-    /// Waits for every writer like [`drain_writers`](Self::drain_writers), and counts as a write to every stripe: what
-    /// was read before is neither cached nor copied up after.
+    /// Waits until every writer that is in a stripe now has left it, and counts as a write to every stripe: what was
+    /// read before is neither cached nor copied up after.
     pub(crate) fn disturb(&self) {
         for stripe in &self.0 {
             let _held = stripe.lock.lock();
@@ -148,8 +156,10 @@ impl Stripes {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
     use super::*;
 
     #[test]
@@ -181,5 +191,41 @@ mod tests {
         assert_eq!(stripes.sequence(3), Sequence(0));
         stripes.disturb();
         assert_eq!(stripes.sequence(3), Sequence(2));
+    }
+
+    /// Writers note the version that they write; whoever waits must find none of those that it has seen given out.
+    #[test]
+    fn nobody_who_was_waited_for_is_still_writing() {
+        const WRITERS: usize = 3;
+        let stripes = Stripes::new();
+        let (versions, running) = (AtomicU64::new(1), AtomicBool::new(true));
+        let writing: [AtomicU64; WRITERS] = std::array::from_fn(|_| AtomicU64::new(0));
+        let mut met = 0;
+        std::thread::scope(|scope| {
+            for (writer, writing) in writing.iter().enumerate() {
+                let (stripes, versions, running) = (&stripes, &versions, &running);
+                scope.spawn(move || {
+                    while running.load(Ordering::Relaxed) {
+                        // Two of them in one stripe.
+                        let _in = stripes.write_one(if writer == 0 { 9 } else { 60_000 });
+                        writing.store(versions.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+                        std::thread::yield_now();
+                        writing.store(0, Ordering::SeqCst);
+                    }
+                });
+            }
+            for _ in 0..3000 {
+                let last = versions.load(Ordering::SeqCst) - 1;
+                met += writing.iter().filter(|version| version.load(Ordering::SeqCst) != 0).count();
+                stripes.wait_for_writers();
+                let left: Vec<u64> = writing.iter().map(|version| version.load(Ordering::SeqCst)).collect();
+                if left.iter().any(|version| (1..=last).contains(version)) {
+                    running.store(false, Ordering::Relaxed);
+                    panic!("up to version {last} everybody was waited for, and these are being written: {left:?}");
+                }
+            }
+            running.store(false, Ordering::Relaxed);
+        });
+        assert!(met > 0, "nobody was ever writing");
     }
 }
