@@ -93,6 +93,8 @@ pub enum CrashPoint {
     Dropped,
     /// The journal entry is gone.
     MoveDone,
+    /// Moves have left enough deletes in the fastest tier: their ranges are about to be compacted. No step of a move.
+    DeletesDue,
     /// A wipe is journaled.
     WipeJournaled,
     /// Some tiers are wiped.
@@ -108,7 +110,7 @@ pub enum CrashPoint {
 }
 
 impl CrashPoint {
-    /// Every point, for the tests that visit them all.
+    /// Every step of a move or range operation, for the tests that visit them all.
     pub const ALL: [Self; 13] = [
         Self::MoveJournaled,
         Self::FileWritten,

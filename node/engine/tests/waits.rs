@@ -89,3 +89,23 @@ fn a_store_whose_mover_waits_for_its_budget_closes() {
     std::thread::spawn(move || drop(closed.send(engine.close())));
     answer.recv_timeout(LIMIT).expect("the store does not close").unwrap();
 }
+
+#[test]
+fn a_range_operation_does_not_wait_for_the_compaction_after_a_move() {
+    let (folder, pauses) = (tempfile::tempdir().unwrap(), support::pause::Pauses::default());
+    let engine = support::open_with(folder.path(), 2, pauses.environment());
+    // So many deletes are compacted at once.
+    for i in 0..10_000 {
+        put(&engine, &key(i), b"v");
+    }
+    pauses.arm(CrashPoint::DeletesDue);
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| support::move_all(&engine, "cold"));
+        pauses.wait(CrashPoint::DeletesDue);
+        let lease = engine.lease_range(&KeyRange::all());
+        pauses.release(CrashPoint::DeletesDue);
+        assert!(lease.is_ok(), "{lease:?}");
+        assert_eq!(mover.join().unwrap().records, 10_000);
+    });
+    audit(&engine);
+}

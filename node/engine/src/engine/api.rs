@@ -209,11 +209,24 @@ impl Engine {
         let _running = inner.mover.run();
         let rate = request.bytes_per_second.or(inner.policy.load().bytes_per_second);
         let lease = inner.leases.acquire(&inner.database, &request.range, Holder::Mover, PATIENCE)?;
+        let moved = self.move_leased(&lease, request, to, rate);
+        drop(lease);
+        inner.compact_due(moved)
+    }
+
+    fn move_leased(
+        &self,
+        lease: &RangeLease,
+        request: &MoveRequest<'_>,
+        to: usize,
+        rate: Option<u64>,
+    ) -> Result<Moved> {
+        let inner = &*self.inner;
         inner.buffered.flush(&inner.database)?;
         let mut moved = Moved::default();
         for from in 0..to {
             moved += inner.demote(
-                &lease,
+                lease,
                 &Demotion {
                     from,
                     to,
@@ -228,7 +241,7 @@ impl Engine {
         }
         let promotion =
             Promotion { reason: MoveReason::Manual, rate, cancel: request.cancel, progress: request.progress };
-        moved += inner.promote_range(&lease, to, &promotion)?;
+        moved += inner.promote_range(lease, to, &promotion)?;
         inner.heat.with(|tracker, now| tracker.note_moved(&request.range, now));
         Ok(moved)
     }
@@ -242,7 +255,11 @@ impl Engine {
         let index = inner.tier_named(tier)?;
         let _running = inner.mover.run();
         let lease = inner.leases.acquire(&inner.database, &KeyRange::all(), Holder::Mover, PATIENCE)?;
-        inner.empty_tier(&lease, index, cancel)
+        let moved = inner.empty_tier(&lease, index, cancel)?;
+        // A range operation need not wait for this: nothing of the content changes.
+        drop(lease);
+        inner.compact(index, &KeyRange::all())?;
+        Ok(moved)
     }
 
     /// Why a key is where it is.

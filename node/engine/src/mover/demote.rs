@@ -63,9 +63,7 @@ impl Inner {
             rest = chunk.rest;
         }
         let due = self.mover.deletes.lock().note(lease.range(), deletes);
-        for range in due {
-            self.compact(0, &range)?;
-        }
+        self.mover.due.lock().extend(due);
         if moved.records > 0 {
             let key = MoveKey { from, to, reason: demotion.reason };
             self.stats.moved(key, moved.records, moved.bytes);
@@ -213,6 +211,23 @@ impl Inner {
         }
         let now = self.header_in_tier(0, &candidate.data_key)?;
         Ok(now == Some((candidate.kind, candidate.version)))
+    }
+
+    /// Compacts the ranges of the fastest tier in which moves have left many deletes, after the move that ended so.
+    /// Under no lease: nothing of the content changes, and range operations would wait for all of it.
+    pub(crate) fn compact_due(&self, moved: Result<Moved>) -> Result<Moved> {
+        loop {
+            let due = self.mover.due.lock().pop();
+            match due {
+                Some(range) if self.check_open().is_ok() => {
+                    let passed = self.environment.pass(CrashPoint::DeletesDue);
+                    if let Err(error) = passed.and_then(|()| self.compact(0, &range)) {
+                        return moved.and(Err(error));
+                    }
+                }
+                _ => return moved,
+            }
+        }
     }
 
     /// Rewrites a range of a tier so that its deletes are gone.

@@ -66,7 +66,6 @@ impl Inner {
             let key = MoveKey { from: tier, to: tier - 1, reason: MoveReason::Drain };
             self.stats.moved(key, moved.records, moved.bytes);
         }
-        self.compact(tier, lease.range())?;
         Ok(moved)
     }
 

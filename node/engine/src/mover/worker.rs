@@ -38,6 +38,8 @@ pub(crate) struct MoverControl {
     pub(crate) frozen: AtomicBool,
     /// What moves left in the fastest tier.
     pub(super) deletes: Mutex<Deletes>,
+    /// Ranges of the fastest tier to compact, once no lease is held.
+    pub(super) due: Mutex<Vec<KeyRange>>,
     /// Generations of ended moves whose journal entries could not be closed yet.
     pub(super) abandoned: Mutex<Vec<u64>>,
     cancel: Arc<Cancel>,
@@ -195,7 +197,9 @@ impl Inner {
                         progress: &|_| {},
                         enough: (*bytes).max(1),
                     },
-                )?;
+                );
+                drop(lease);
+                let moved = self.compact_due(moved)?;
                 self.heat.with(|tracker, now| tracker.note_moved(range, now));
                 Ok(moved)
             }
