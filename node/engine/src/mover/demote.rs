@@ -43,8 +43,24 @@ impl Inner {
         if from >= to || to >= self.database.tier_count() {
             return Err(EngineError::Invalid(format!("a demotion goes down; from tier {from} to tier {to} does not")));
         }
+        let mut moved = Moved::default();
+        let ended = self.demote_chunks(lease, demotion, &mut moved);
+        // However it ended, what it did is done.
+        if from == 0 {
+            let due = self.mover.deletes.lock().note(lease.range(), moved.records);
+            self.mover.due.lock().extend(due);
+        }
+        if moved != Moved::default() {
+            let key = MoveKey { from, to, reason: demotion.reason };
+            self.stats.moved(key, moved.records, moved.bytes);
+        }
+        ended.map(|()| moved)
+    }
+
+    fn demote_chunks(&self, lease: &RangeLease, demotion: &Demotion<'_>, moved: &mut Moved) -> Result<()> {
+        let Demotion { from, to, .. } = *demotion;
         let interrupts = Interrupts { cancel: demotion.cancel, lease: Some(lease) };
-        let (mut moved, mut deletes, mut left) = (Moved::default(), 0, 0);
+        let mut left = 0;
         let mut rest = Some(lease.range().clone());
         while let Some(range) = rest {
             self.check_interrupts(&interrupts)?;
@@ -56,26 +72,22 @@ impl Inner {
             let chunk = self.chunk(from, &range, &keep)?;
             self.throttle(to, chunk.bytes, demotion.rate, &interrupts)?;
             left += chunk.bytes;
-            let step = self.demote_chunk(lease, demotion, &chunk)?;
-            deletes += if from == 0 { step.records } else { 0 };
-            moved += step;
+            let mut step = Moved::default();
+            let ended = self.demote_chunk(lease, demotion, &chunk, &mut step);
+            *moved += step;
             (demotion.progress)(step);
+            ended?;
             rest = chunk.rest;
         }
-        let due = self.mover.deletes.lock().note(lease.range(), deletes);
-        self.mover.due.lock().extend(due);
-        if moved.records > 0 {
-            let key = MoveKey { from, to, reason: demotion.reason };
-            self.stats.moved(key, moved.records, moved.bytes);
-        }
-        Ok(moved)
+        Ok(())
     }
 
-    fn demote_chunk(&self, lease: &RangeLease, demotion: &Demotion<'_>, chunk: &Chunk) -> Result<Moved> {
+    /// Moves a chunk. `step` is what of it was done, also where it ends early.
+    fn demote_chunk(&self, lease: &RangeLease, demotion: &Demotion<'_>, chunk: &Chunk, step: &mut Moved) -> Result<()> {
         if chunk.records.is_empty() {
-            return Ok(Moved::default());
+            return Ok(());
         }
-        let moved = self.copy_then_drop(lease, demotion, chunk);
+        let moved = self.copy_then_drop(lease, demotion, chunk, step);
         if moved.is_err() {
             // Both copies stay, that is allowed. The entry must go.
             self.abandon_journal(lease.generation());
@@ -83,7 +95,13 @@ impl Inner {
         moved
     }
 
-    fn copy_then_drop(&self, lease: &RangeLease, demotion: &Demotion<'_>, chunk: &Chunk) -> Result<Moved> {
+    fn copy_then_drop(
+        &self,
+        lease: &RangeLease,
+        demotion: &Demotion<'_>,
+        chunk: &Chunk,
+        step: &mut Moved,
+    ) -> Result<()> {
         let Demotion { from, to, .. } = *demotion;
         let generation = lease.generation();
         let (source, target) = (self.tiers[from].id(), self.tiers[to].id());
@@ -93,22 +111,21 @@ impl Inner {
 
         let copies = self.plan_copies(from, to, &chunk.records)?;
         self.level_between(lease, from, to, &chunk.records)?;
-        let bytes = self.copy_down(lease, to, &copies)?;
+        step.bytes = self.copy_down(lease, to, &copies)?;
         self.clear_between(lease, from, to, &chunk.records)?;
 
         self.journal(generation, &JournalEntry::Dropping { range: range.clone(), from: source }, false)?;
         self.environment.pass(CrashPoint::DropJournaled)?;
-        let records = if from == 0 {
-            self.drop_by_version(lease, &chunk.records)?
+        if from == 0 {
+            self.drop_by_version(lease, &chunk.records, &mut step.records)?;
         } else {
             let _effect = lease.effect("dropping a range")?;
             self.drop_range(from, &range)?;
-            chunk.records.len() as u64
-        };
+            step.records = chunk.records.len() as u64;
+        }
         self.environment.pass(CrashPoint::Dropped)?;
         self.journal_done(generation, false)?;
-        self.environment.pass(CrashPoint::MoveDone)?;
-        Ok(Moved { records, bytes })
+        self.environment.pass(CrashPoint::MoveDone)
     }
 
     /// What has to be written below before the chunk may leave `from`.
@@ -184,8 +201,8 @@ impl Inner {
     }
 
     /// Deletes from the fastest tier what still has the version that was copied; the rest was written since and stays.
-    pub(super) fn drop_by_version(&self, lease: &RangeLease, records: &[Candidate]) -> Result<u64> {
-        let mut dropped = 0;
+    /// `dropped` counts what is gone, also where it ends early.
+    pub(super) fn drop_by_version(&self, lease: &RangeLease, records: &[Candidate], dropped: &mut u64) -> Result<()> {
         for group in records.chunks(GROUP) {
             let _effect = lease.effect("dropping copies from the fastest tier")?;
             let mut stripes = group.iter().map(|c| Stripes::of(c.user_key())).collect();
@@ -196,13 +213,13 @@ impl Inner {
             for candidate in group {
                 if self.may_leave_fastest(candidate)? {
                     batch.delete_cf(self.database.tier(0), &candidate.data_key);
-                    dropped += 1;
                 }
             }
             self.database.write(&batch, &self.database.wal, "drop copies from the fastest tier")?;
             drop(held);
+            *dropped += batch.len() as u64;
         }
-        Ok(dropped)
+        Ok(())
     }
 
     fn may_leave_fastest(&self, candidate: &Candidate) -> Result<bool> {

@@ -41,17 +41,27 @@ impl Inner {
                 },
             );
         }
+        let mut moved = Moved::default();
+        let ended = self.empty_slowest(lease, tier, cancel, &mut moved);
+        // However it ended, what it did is done.
+        if moved.records > 0 {
+            let key = MoveKey { from: tier, to: tier - 1, reason: MoveReason::Drain };
+            self.stats.moved(key, moved.records, moved.bytes);
+        }
+        ended.map(|()| moved)
+    }
+
+    fn empty_slowest(&self, lease: &RangeLease, tier: usize, cancel: &Cancel, moved: &mut Moved) -> Result<()> {
         // What goes up is not journaled, but an entry left over would drop it.
         self.close_abandoned()?;
         let interrupts = Interrupts { cancel, lease: Some(lease) };
-        let mut moved = Moved::default();
         let mut rest = Some(lease.range().clone());
         while let Some(range) = rest {
             self.check_interrupts(&interrupts)?;
             let chunk = self.chunk(tier, &range, &|_| false)?;
             self.throttle(tier - 1, chunk.bytes, None, &interrupts)?;
             for group in chunk.records.chunks(64) {
-                moved += self.lift_logged(lease, tier, group)?;
+                *moved += self.lift_logged(lease, tier, group)?;
             }
             self.database.sync_wal()?;
             self.environment.pass(CrashPoint::EmptyCopied)?;
@@ -62,11 +72,7 @@ impl Inner {
             self.drop_range(tier, &chunk.covered)?;
             rest = chunk.rest;
         }
-        if moved.records > 0 {
-            let key = MoveKey { from: tier, to: tier - 1, reason: MoveReason::Drain };
-            self.stats.moved(key, moved.records, moved.bytes);
-        }
-        Ok(moved)
+        Ok(())
     }
 
     /// Copies records of the slowest tier one up, as values, unless a faster tier has the key already.

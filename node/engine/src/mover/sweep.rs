@@ -122,7 +122,8 @@ impl Inner {
     fn remove_tombstones(&self, lease: &RangeLease, tier: usize, tombstones: &[Candidate]) -> Result<u64> {
         if tier == 0 {
             // The only tier: users write it, so the stripes are what decides.
-            return self.drop_by_version(lease, tombstones);
+            let mut removed = 0;
+            return self.drop_by_version(lease, tombstones, &mut removed).map(|()| removed);
         }
         let _effect = lease.effect("deleting tombstones from the last tier")?;
         let (mut batch, mut removed) = (WriteBatch::default(), 0);
