@@ -74,6 +74,13 @@ pub enum EngineError {
         #[source]
         source: Box<Self>,
     },
+    /// The log could not be synced. The write was made and is seen, unlike with other errors; whether it survives a loss
+    /// of power shows when the store is opened again.
+    #[error("the write was made, but it may not survive a loss of power: {reason}")]
+    NotSynced {
+        /// Why the sync failed.
+        reason: String,
+    },
     /// An earlier write to storage failed; nothing is written any more until the store is reopened.
     #[error("writes are refused since storage failed: {reason}")]
     StorageFailed {

@@ -9,7 +9,7 @@ use crate::tier::TierSpec;
 /// How safe a write is when it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// Survives power loss: concurrent writers share one fsync.
+    /// Survives power loss: concurrent writers share one fsync. Others see the write before it is synced.
     Sync,
     /// Survives the process, not the power.
     #[default]

@@ -38,6 +38,7 @@ use crate::temperature::Temperature;
 use crate::tier::TierState;
 use crate::tier::lock::FolderLock;
 use crate::write::buffered::Buffered;
+use crate::write::group_sync::GroupSync;
 use crate::write::loads::Loads;
 use crate::write::stripes::Stripes;
 use crate::write::versions::Versions;
@@ -58,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) stripes: Stripes,
     pub(crate) versions: Versions,
     pub(crate) buffered: Buffered,
+    pub(crate) group_sync: GroupSync,
     pub(crate) loads: Loads,
     pub(crate) row_cache: RowCache,
     pub(crate) readers: Readers,

@@ -29,6 +29,7 @@ use crate::tier::identity;
 use crate::tier::lock::FolderLock;
 use crate::tier::{Profile, RootLayout, StoreIdentity, TierIdentity, TierLayout, TierSpec, TierState};
 use crate::write::buffered::Buffered;
+use crate::write::group_sync::GroupSync;
 use crate::write::loads::Loads;
 use crate::write::stripes::Stripes;
 use crate::write::versions::Versions;
@@ -164,6 +165,7 @@ fn open_inner(
         tiers: states,
         stripes: Stripes::new(),
         buffered: Buffered::new(environment.clone()),
+        group_sync: GroupSync::default(),
         loads: Loads::default(),
         row_cache: RowCache::new(row_cache_bytes),
         readers: Readers::default(),

@@ -52,7 +52,7 @@ impl Inner {
             .map(|key| key.as_ref())
             .collect();
         let mut stripes: Vec<StripeIndex> = touched.iter().map(|key| Stripes::of(key)).collect();
-        let _writer = self.stripes.write_many(&mut stripes);
+        let writer = self.stripes.write_many(&mut stripes);
         self.buffered.flush_before(&self.database, touched.iter().copied())?;
         for key in &touched {
             self.fences.check(key)?;
@@ -80,7 +80,9 @@ impl Inner {
             }
         }
         self.versions.observe(&self.database, highest)?;
-        self.database.write(&rocks, self.write_options(durability), "apply replicated entries")?;
+        self.database.write(&rocks, &self.database.wal, "apply replicated entries")?;
+        drop(writer);
+        self.settle(durability)?;
         Ok(outcomes)
     }
 

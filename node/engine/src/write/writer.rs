@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use rocksdb::{WriteBatch, WriteOptions};
+use rocksdb::WriteBatch;
 
 use super::batch::{Batch, Condition, Mutation, WriteOutcome, check_key, check_value};
 use super::buffered::Queued;
@@ -22,10 +22,11 @@ thread_local! {
 }
 
 impl Inner {
-    pub(crate) fn write_options(&self, durability: Durability) -> &WriteOptions {
+    /// Makes a write that has let go of its stripes as durable as it is to be.
+    pub(crate) fn settle(&self, durability: Durability) -> Result<()> {
         match durability {
-            Durability::Sync => &self.database.sync,
-            Durability::Wal | Durability::Buffered => &self.database.wal,
+            Durability::Sync => self.group_sync.join(|| self.database.sync_wal()),
+            Durability::Wal | Durability::Buffered => Ok(()),
         }
     }
 
@@ -35,7 +36,7 @@ impl Inner {
         check_value(value.unwrap_or_default())?;
         self.admit_write()?;
         let timer = self.stats.write_timer(&self.environment);
-        let _writer = Guard::StripeSequence.on().then(|| self.stripes.write_one(Stripes::of(key)));
+        let writer = Guard::StripeSequence.on().then(|| self.stripes.write_one(Stripes::of(key)));
         self.fences.check(key)?;
         if Guard::CacheRemove.on() {
             self.row_cache.remove(key);
@@ -56,9 +57,11 @@ impl Inner {
                     batch.clear();
                     self.database.stage(batch, key_buffer, version, value, record_buffer);
                 });
-                self.database.write(batch, self.write_options(durability), "write a record")
+                self.database.write(batch, &self.database.wal, "write a record")
             })?;
         }
+        drop(writer);
+        self.settle(durability)?;
         self.stats.wrote(timer, value.is_none(), &self.environment);
         self.heat.record_write(key, value.map_or(0, <[u8]>::len));
         Ok(version)
@@ -86,7 +89,7 @@ impl Inner {
         // Judged while the stripes are held: nobody writes between the look and the write.
         let judged_before =
             if Guard::ConditionExclusive.on() { None } else { Some(self.failed_condition(conditions)?) };
-        let _writer = self.stripes.write_many(&mut stripes);
+        let writer = self.stripes.write_many(&mut stripes);
         let failed = judged_before.map_or_else(|| self.failed_condition(conditions), Ok)?;
         if let Some((index, actual)) = failed {
             return Ok(WriteOutcome::ConditionFailed { index, actual });
@@ -110,8 +113,10 @@ impl Inner {
         } else {
             let changed = batch.mutations().iter().map(|m| m.key().as_ref());
             self.buffered.flush_before(&self.database, changed)?;
-            self.write_mutations(batch, version, self.write_options(durability))?;
+            self.write_mutations(batch, version)?;
         }
+        drop(writer);
+        self.settle(durability)?;
         for mutation in batch.mutations() {
             self.heat.record_write(mutation.key(), mutation.value().map_or(0, Bytes::len));
         }
@@ -129,7 +134,7 @@ impl Inner {
         Ok(None)
     }
 
-    fn write_mutations(&self, batch: &Batch, version: u64, options: &WriteOptions) -> Result<()> {
+    fn write_mutations(&self, batch: &Batch, version: u64) -> Result<()> {
         BATCH.with_borrow_mut(|rocks| {
             rocks.clear();
             BUFFERS.with_borrow_mut(|(key_buffer, record_buffer)| {
@@ -139,7 +144,7 @@ impl Inner {
                     self.database.stage(rocks, key_buffer, version, value, record_buffer);
                 }
             });
-            self.database.write(rocks, options, "write a batch")
+            self.database.write(rocks, &self.database.wal, "write a batch")
         })
     }
 
