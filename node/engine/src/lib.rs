@@ -65,7 +65,7 @@ pub use lease::RangeLease;
 pub use limits::{
     MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_ENTRIES, MAX_TIERS, MAX_VALUE_BYTES, MAX_VERSION,
 };
-pub use mover::{Cancel, MoveReason, Moved};
+pub use mover::{Cancel, MoveReason, MoveStep, Moved};
 pub use options::{Durability, EngineOptions};
 pub use range::KeyRange;
 pub use read::point::Record;

@@ -64,7 +64,7 @@ fn a_move_that_ends_early_is_counted_and_compacted_for_what_it_did() {
             to: "warm".to_owned(),
             bytes_per_second: None,
             cancel: &Cancel::default(),
-            progress: &|step| *steps.lock() += step,
+            progress: &|step| *steps.lock() += step.moved,
         });
         assert!(failed.is_err(), "{point:?} was not passed twice");
         let (records, bytes) = counted(&engine, "hot", "warm");

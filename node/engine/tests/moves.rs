@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use rand::RngExt;
 use support::clock::StopClock;
 use support::pause::Pauses;
 use support::{audit, move_all, move_to, open, open_with, placed, put, try_move, value};
@@ -365,4 +366,34 @@ fn a_cancelled_move_leaves_every_record_readable() {
     assert!(matches!(engine.move_range(&request), Err(EngineError::Cancelled)));
     assert_filled(&engine, LARGE, &[]);
     audit(&engine);
+}
+
+#[test]
+fn a_move_tells_part_by_part_how_far_it_is() {
+    const RECORDS: u32 = 40;
+    let (folder, (_, mut random)) = (tempfile::tempdir().unwrap(), support::seed("a_move_tells"));
+    let engine = open(folder.path(), 3);
+    for i in 0..RECORDS {
+        let mut value = vec![0; 1 << 20];
+        random.fill(&mut value[..]);
+        put(&engine, &key(i), &value);
+    }
+    // Down in one go, then up again: a part holds at most 8 MiB.
+    for to in ["cold", "hot"] {
+        let steps = std::cell::RefCell::new(Vec::new());
+        let request = MoveRequest {
+            range: KeyRange::all(),
+            to: to.to_owned(),
+            bytes_per_second: None,
+            cancel: &Cancel::default(),
+            progress: &|step: MoveStep| steps.borrow_mut().push(step),
+        };
+        let moved = engine.move_range(&request).unwrap();
+        let steps = steps.into_inner();
+        let told: Vec<u8> = steps.iter().map(|step| step.percent).collect();
+        assert!(told.is_sorted() && told.iter().all(|percent| *percent < 100), "to {to}: {told:?}");
+        assert!(told.iter().filter(|percent| (5..=95).contains(*percent)).count() >= 3, "to {to}: {told:?}");
+        assert_eq!(steps.iter().map(|step| step.moved.bytes).sum::<u64>(), moved.bytes);
+        assert_eq!(moved.records, u64::from(RECORDS));
+    }
 }

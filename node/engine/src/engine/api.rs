@@ -12,7 +12,7 @@ use crate::format::keys;
 use crate::format::record::RecordKind;
 use crate::heat::{KeyHeat, RangeHeat};
 use crate::lease::{Holder, RangeLease};
-use crate::mover::{Cancel, Demotion, MoveReason, Moved, Promotion};
+use crate::mover::{Cancel, Course, Demotion, MoveReason, MoveStep, Moved, Part, Promotion};
 use crate::options::Durability;
 use crate::range::KeyRange;
 use crate::read::point::Record;
@@ -37,8 +37,8 @@ pub struct MoveRequest<'a> {
     pub bytes_per_second: Option<u64>,
     /// Asks it to end.
     pub cancel: &'a Cancel,
-    /// Told after every chunk what that chunk moved.
-    pub progress: &'a dyn Fn(Moved),
+    /// Told after every part what that part moved and how far the move is.
+    pub progress: &'a dyn Fn(MoveStep),
 }
 
 /// One copy of a key.
@@ -223,6 +223,8 @@ impl Engine {
     ) -> Result<Moved> {
         let inner = &*self.inner;
         inner.buffered.flush(&inner.database)?;
+        let course = Course::of(inner, &request.range, to)?;
+        let progress = |part: Part<'_>| (request.progress)(course.step(inner, &part));
         let mut moved = Moved::default();
         for from in 0..to {
             moved += inner.demote(
@@ -234,13 +236,12 @@ impl Engine {
                     keep: &|_| false,
                     rate,
                     cancel: request.cancel,
-                    progress: request.progress,
+                    progress: &progress,
                     enough: u64::MAX,
                 },
             )?;
         }
-        let promotion =
-            Promotion { reason: MoveReason::Manual, rate, cancel: request.cancel, progress: request.progress };
+        let promotion = Promotion { reason: MoveReason::Manual, rate, cancel: request.cancel, progress: &progress };
         moved += inner.promote_range(lease, to, &promotion)?;
         inner.heat.with(|tracker, now| tracker.note_moved(&request.range, now));
         Ok(moved)

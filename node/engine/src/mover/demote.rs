@@ -5,7 +5,7 @@ use rocksdb::{CompactOptions, WriteBatch};
 use super::chunk::{Candidate, Chunk};
 use super::copy::{Copy, CopyAs};
 use super::journal::JournalEntry;
-use super::{Cancel, Interrupts, MoveReason, Moved};
+use super::{Cancel, Interrupts, MoveReason, Moved, Part};
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
 use crate::error::{EngineError, Result};
@@ -31,7 +31,7 @@ pub(crate) struct Demotion<'a> {
     pub(crate) rate: Option<u64>,
     pub(crate) cancel: &'a Cancel,
     /// Told after every chunk.
-    pub(crate) progress: &'a dyn Fn(Moved),
+    pub(crate) progress: &'a dyn Fn(Part<'_>),
     /// Ends after so many bytes left `from`.
     pub(crate) enough: u64,
 }
@@ -75,7 +75,9 @@ impl Inner {
             let mut step = Moved::default();
             let ended = self.demote_chunk(lease, demotion, &chunk, &mut step);
             *moved += step;
-            (demotion.progress)(step);
+            // One that ended early is still to be gone through.
+            let rest_now = if ended.is_ok() { chunk.rest.as_ref() } else { Some(&range) };
+            (demotion.progress)(Part { from, moved: step, rest: rest_now });
             ended?;
             rest = chunk.rest;
         }

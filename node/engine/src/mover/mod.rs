@@ -11,6 +11,7 @@ mod deletes;
 mod demote;
 mod empty;
 pub(crate) mod journal;
+mod progress;
 mod promote;
 #[cfg(test)]
 mod race_test;
@@ -19,6 +20,8 @@ mod throttle;
 mod worker;
 
 pub(crate) use demote::Demotion;
+pub use progress::MoveStep;
+pub(crate) use progress::{Course, Part};
 pub(crate) use promote::Promotion;
 pub(crate) use sweep::run_sweep;
 pub(crate) use throttle::Bucket;

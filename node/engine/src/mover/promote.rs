@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use rocksdb::WriteBatch;
 
-use super::{Cancel, Interrupts, MoveReason, Moved};
+use super::{Cancel, Interrupts, MoveReason, Moved, Part};
 use crate::engine::Inner;
 use crate::error::Result;
 use crate::format::keys;
@@ -25,7 +25,7 @@ pub(crate) struct Promotion<'a> {
     pub(crate) rate: Option<u64>,
     pub(crate) cancel: &'a Cancel,
     /// Told after every chunk.
-    pub(crate) progress: &'a dyn Fn(Moved),
+    pub(crate) progress: &'a dyn Fn(Part<'_>),
 }
 
 /// A key that may go up, and what its stripe's counters said before its source was read.
@@ -139,7 +139,7 @@ impl Inner {
                     self.throttle(to, chunk.bytes, rate, &interrupts)?;
                     self.raise_between(lease, to, from, &chunk.records, reason)?
                 };
-                progress(step);
+                progress(Part { from, moved: step, rest: chunk.rest.as_ref() });
                 moved += step;
                 rest = chunk.rest;
             }

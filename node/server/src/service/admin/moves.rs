@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
-use thermocline_engine::{Cancel, Engine, EngineError, KeyRange, MoveRequest, Moved};
+use thermocline_engine::{Cancel, Engine, EngineError, KeyRange, MoveRequest, MoveStep, Moved};
 use thermocline_proto::{MAX_KEY_BYTES, v1};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -168,13 +168,15 @@ fn run(
         to: order.to.clone(),
         bytes_per_second: order.bytes_per_second,
         cancel,
-        progress: &|chunk: Moved| {
-            progress.send_modify(|told| {
-                told.records += chunk.records;
-                told.bytes += chunk.bytes;
-            });
-        },
+        progress: &|step| progress.send_modify(|told| advance(told, step)),
     })
+}
+
+fn advance(told: &mut v1::MoveProgress, step: MoveStep) {
+    told.records += step.moved.records;
+    told.bytes += step.moved.bytes;
+    // What others write into the range meanwhile makes it longer; nothing that was done is taken back for it.
+    told.percent = told.percent.max(step.percent.into());
 }
 
 fn end(told: &mut v1::MoveProgress, outcome: Result<Moved, EngineError>) {
@@ -240,6 +242,17 @@ mod tests {
         assert_eq!(told.state, "cancelled");
         end(&mut told, Ok(Moved { records: 3, bytes: 9 }));
         assert_eq!((told.state.as_str(), told.percent, told.records), ("completed", 100, 3));
+    }
+
+    #[test]
+    fn a_move_says_how_far_it_is_and_never_goes_back() {
+        let mut told = v1::MoveProgress::default();
+        let moved = Moved { records: 2, bytes: 10 };
+        for (percent, expected) in [(20, 20), (15, 20), (60, 60)] {
+            advance(&mut told, MoveStep { moved, percent });
+            assert_eq!(told.percent, expected);
+        }
+        assert_eq!((told.records, told.bytes), (6, 30));
     }
 
     #[test]
