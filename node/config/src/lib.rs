@@ -9,6 +9,26 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// The exit status of a node that refuses what it is started with (flags, configuration, a folder that is not its own):
+/// starting it again changes nothing.
+pub const MISUSED_EXIT: u8 = 2;
+
+/// What holds where a field is left out. The engine and the API types have their own, and tests compare them with these.
+pub mod defaults {
+    use std::time::Duration;
+
+    /// Of `highWatermarkPercent`.
+    pub const HIGH_WATERMARK_PERCENT: u32 = 85;
+    /// Of `lowWatermarkPercent`.
+    pub const LOW_WATERMARK_PERCENT: u32 = 75;
+    /// Of a policy's `evaluationInterval`.
+    pub const EVALUATION_INTERVAL: Duration = Duration::from_secs(60 * 60);
+    /// Of a policy's `hysteresis`.
+    pub const HYSTERESIS: f64 = 2.0;
+    /// Of a policy's `minResidency`.
+    pub const MIN_RESIDENCY: Duration = Duration::from_secs(10 * 60);
+}
+
 /// Everything a node needs to start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -92,10 +112,10 @@ pub struct TierConfig {
     /// Kept free on the device, e.g. `256Mi`; by default the smaller of 5 % of the size and 1 GiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserve: Option<String>,
-    /// Over this percentage of its capacity data moves down. Default 85.
+    /// Over this percentage of its capacity data moves down; [`defaults::HIGH_WATERMARK_PERCENT`] by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high_watermark_percent: Option<u32>,
-    /// Down to this percentage. Default 75.
+    /// Down to this percentage; [`defaults::LOW_WATERMARK_PERCENT`] by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_watermark_percent: Option<u32>,
     /// Emulates a slower medium: reads and writes of this tier are held to so many bytes a second, e.g. `50Mi`.

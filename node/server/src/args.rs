@@ -13,7 +13,8 @@ use crate::config::{ConfigError, Override};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "thermocline-node", version, about, long_about = None)]
 #[command(after_help = "Exit codes: 0 stopped as asked, 1 failure, 2 wrong usage or configuration, \
-3 the data folder is in use by another process.")]
+3 the data folder is in use by another process, 130 and 143 a second SIGINT or SIGTERM cut the stop short (what was \
+acknowledged as sync or wal is kept by the log).")]
 pub struct Args {
     /// The configuration file (YAML).
     #[arg(long, env = "THERMOCLINE_CONFIG", value_name = "FILE")]

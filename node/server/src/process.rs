@@ -10,20 +10,25 @@ use crate::config::{self, ConfigError, Settings};
 use crate::identity::IdentityError;
 use crate::node::{Node, NodeError, Stopped};
 use crate::ready_file::{self, Ready, ReadyFileError};
-use crate::shutdown::StopSignals;
+use crate::shutdown::{StopSignal, StopSignals};
 use crate::telemetry::{self, TelemetryError};
 
 /// How the process ends; the numbers are part of its interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Exit {
     /// It stopped as asked.
     Stopped = 0,
     /// It failed.
     Failed = 1,
     /// It was started wrongly: flags, configuration, a folder that is not this node's. Starting it again changes nothing.
-    Misused = 2,
+    Misused = thermocline_node_config::MISUSED_EXIT,
     /// Another process uses the data folder.
     InUse = 3,
+    /// A second SIGINT cut its stop short. As a shell has it: 128 and the signal's number.
+    Interrupted = 130,
+    /// A second SIGTERM cut its stop short.
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {
@@ -47,6 +52,11 @@ enum ProcessError {
     Node(#[from] NodeError),
     #[error("the node serves, but cannot say so")]
     Ready(#[from] ReadyFileError),
+    #[error(
+        "a second {signal} cut the stop short: requests in flight were not answered and the store was not closed; what was \
+         acknowledged as sync or wal is in the log and is there at the next start, the last buffered writes may be lost"
+    )]
+    CutShort { signal: StopSignal },
 }
 
 impl ProcessError {
@@ -59,6 +69,8 @@ impl ProcessError {
                 _ => Exit::Misused,
             },
             Self::Node(NodeError::Identity(IdentityError::Foreign { .. })) => Exit::Misused,
+            Self::CutShort { signal: StopSignal::Interrupt } => Exit::Interrupted,
+            Self::CutShort { signal: StopSignal::Terminate } => Exit::Terminated,
             _ => Exit::Failed,
         }
     }
@@ -104,7 +116,7 @@ async fn serve(settings: Settings, args: &Args) -> Result<(), ProcessError> {
     let mut node = tokio::select! {
         node = starting => node?,
         signal = signals.next() => {
-            tracing::info!(signal, "stopped while starting");
+            tracing::info!(%signal, "stopped while starting");
             return Ok(());
         }
     };
@@ -125,13 +137,10 @@ async fn serve(settings: Settings, args: &Args) -> Result<(), ProcessError> {
         signal = signals.next() => signal,
         error = node.failed() => return Err(error.into()),
     };
-    tracing::info!(signal, grace = ?args.grace_period, "draining; a second signal stops at once");
+    tracing::info!(%signal, grace = ?args.grace_period, "draining; a second signal stops at once");
     let stopped = tokio::select! {
         stopped = node.stop(args.grace_period) => stopped?,
-        signal = signals.next() => {
-            tracing::warn!(signal, "stopped without waiting for requests in flight");
-            return Ok(());
-        }
+        signal = signals.next() => return Err(ProcessError::CutShort { signal }),
     };
     match stopped {
         Stopped::Drained => tracing::info!("stopped"),

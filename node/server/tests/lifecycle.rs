@@ -114,6 +114,29 @@ async fn a_reader_that_never_ends_is_cut_off_after_the_grace_period() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_a_second_signal_cuts_short_is_no_success_and_loses_nothing_of_the_log() {
+    for (signal, code, name) in [(Signal::TERM, 143, "SIGTERM"), (Signal::INT, 130, "SIGINT")] {
+        let folder = Folder::new();
+        let mut node = NodeProcess::start(&folder, &[]);
+        let mut kv = node.kv().await;
+        for i in 0..16_u64 {
+            let durability = v1::Durability::Wal.into();
+            let large = put(format!("key/{i:02}"), support::noise(i, 1 << 20));
+            kv.put(v1::PutRequest { durability, ..large }).await.unwrap();
+        }
+        let _never_read = kv.scan(v1::ScanRequest::default()).await.unwrap();
+        node.signal(Signal::TERM);
+        within("the drain", || (node.http("/readyz").0 == 503).then_some(()));
+        node.signal(signal);
+        assert_eq!(node.wait().code(), Some(code), "{}", node.log());
+        assert!(node.log().contains(&format!("a second {name} cut the stop short")), "{}", node.log());
+        let node = NodeProcess::start(&folder, &[]);
+        let kept = scan(&mut node.kv().await, v1::ScanRequest::default()).await.unwrap();
+        assert_eq!(kept.len(), 16);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_folder_says_so_and_exits_with_3() {
     let folder = Folder::new();
     let node = NodeProcess::start(&folder, &[]);

@@ -26,7 +26,16 @@ pub struct Folder {
 impl Folder {
     /// A folder with three tiers and nothing in them.
     pub fn new() -> Self {
-        let folder = Self { temporary: tempfile::tempdir().unwrap() };
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    /// As [`Self::new`], on a device that is never larger than the machine's memory.
+    pub fn on_a_small_device() -> Self {
+        Self::at(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    fn at(temporary: tempfile::TempDir) -> Self {
+        let folder = Self { temporary };
         let base = folder.path().display();
         let tier = |name: &str, rank: u32, medium: &str, size: &str| {
             format!("  - {{name: {name}, rank: {rank}, medium: {medium}, path: {base}/{name}, size: {size}}}\n")
