@@ -30,6 +30,20 @@ fn the_engine_the_contracts_and_the_node_agree_on_every_limit() {
     const { assert!(limits::MAX_MESSAGE_BYTES > limits::MAX_BATCH_BYTES, "a batch at its limit fits a message") };
 }
 
+#[test]
+fn the_engine_and_the_configuration_agree_on_every_default() {
+    use thermocline_engine::classify::Policy;
+    use thermocline_engine::{Medium, TierSpec};
+    use thermocline_node_config::defaults;
+    let settings = TierSpec::new("hot", 0, Medium::Nvme, std::path::PathBuf::from("/hot"), 1 << 30).settings;
+    assert_eq!(settings.high_watermark, f64::from(defaults::HIGH_WATERMARK_PERCENT) / 100.0);
+    assert_eq!(settings.low_watermark, f64::from(defaults::LOW_WATERMARK_PERCENT) / 100.0);
+    let policy = Policy::default();
+    assert_eq!(policy.evaluation_interval, defaults::EVALUATION_INTERVAL);
+    assert_eq!(policy.hysteresis, defaults::HYSTERESIS);
+    assert_eq!(policy.min_residency, defaults::MIN_RESIDENCY);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_key_is_refused_by_every_call_that_names_one() {
     let folder = Folder::new();

@@ -4,6 +4,7 @@
 //! everything is checked at once: an error names each field and says what is allowed. Flags win over the environment,
 //! the environment over the file.
 
+mod amounts;
 mod byte_size;
 mod check;
 mod engine_options;

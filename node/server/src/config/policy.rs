@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use thermocline_node_config::{PolicyConfig, TemperatureConfig, TierConfig};
 
+use super::amounts::{duration, size};
 use super::byte_size::ByteSize;
-use super::check::{duration, size};
 use super::error::Problems;
 use super::settings::{PolicySettings, TemperatureSettings};
 

@@ -1,17 +1,15 @@
 //! Checks the tiers: each by itself, then against each other.
 
-use thermocline_node_config::{ProfileConfig, TierConfig};
+use thermocline_node_config::{ProfileConfig, TierConfig, defaults};
 
+use super::amounts::size;
 use super::byte_size::ByteSize;
-use super::check::size;
 use super::error::Problems;
 use super::settings::{Compression, Medium, ProfileSettings, TierSettings};
 
 /// A tier smaller than this could not hold its write buffers and one compaction.
 const LEAST_SIZE: ByteSize = ByteSize::mebibytes(8);
 const MOST_DEFAULT_RESERVE: ByteSize = ByteSize::mebibytes(1024);
-const DEFAULT_HIGH_WATERMARK_PERCENT: u32 = 85;
-const DEFAULT_LOW_WATERMARK_PERCENT: u32 = 75;
 const MOST_LEVELS: u8 = 7;
 
 /// The tiers, or `None` with the problems noted.
@@ -111,8 +109,8 @@ fn reserve(problems: &mut Problems, field: &str, text: Option<&str>, size_bytes:
 }
 
 fn watermarks(problems: &mut Problems, field: &str, tier: &TierConfig) -> (f64, f64) {
-    let high = tier.high_watermark_percent.unwrap_or(DEFAULT_HIGH_WATERMARK_PERCENT);
-    let low = tier.low_watermark_percent.unwrap_or_else(|| DEFAULT_LOW_WATERMARK_PERCENT.min(high.saturating_sub(1)));
+    let high = tier.high_watermark_percent.unwrap_or(defaults::HIGH_WATERMARK_PERCENT);
+    let low = tier.low_watermark_percent.unwrap_or_else(|| defaults::LOW_WATERMARK_PERCENT.min(high.saturating_sub(1)));
     if !(2..=100).contains(&high) {
         problems.add(format!("{field}.highWatermarkPercent"), format!("{high} is out of range"), "2 to 100");
     }
