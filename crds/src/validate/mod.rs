@@ -6,6 +6,7 @@
 //! layers follow that an API server cannot take: texts are parsed, changes of what rules cannot see are judged, and objects
 //! are compared with each other. Every function is pure.
 
+mod later;
 mod locate;
 mod metadata;
 mod path;

@@ -199,7 +199,8 @@ impl Rulebook {
     }
 
     fn judge_structure(&self, schema: &JSONSchemaProps, value: &Value) -> Vec<Violation> {
-        let mut structure = Structure { patterns: &self.patterns, found: Vec::new() };
+        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let mut structure = Structure { kind, patterns: &self.patterns, found: Vec::new() };
         let root = FieldPath::default();
         let Value::Object(fields) = value else {
             return structure.found;

@@ -12,6 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::later;
 use super::path::FieldPath;
 use super::violation::Violation;
 
@@ -83,6 +84,8 @@ pub(super) fn fill_defaults(schema: &JSONSchemaProps, value: &mut Value) {
 
 /// Checks values against schemas whose patterns are compiled.
 pub(super) struct Structure<'a> {
+    /// The kind of the object, for hints.
+    pub(super) kind: &'a str,
     /// The patterns of the schema, compiled.
     pub(super) patterns: &'a BTreeMap<String, Regex>,
     /// What was found so far.
@@ -127,7 +130,8 @@ impl Structure<'_> {
                 None => {
                     let allowed: Vec<&str> =
                         schema.properties.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
-                    self.refuse(&path, format!("unknown field: allowed are {}", allowed.join(", ")));
+                    let what = later::field(self.kind, &path).unwrap_or_else(|| "unknown field".to_owned());
+                    self.refuse(&path, format!("{what}: allowed are {}", allowed.join(", ")));
                 }
             }
         }
@@ -161,7 +165,8 @@ impl Structure<'_> {
             && !allowed.iter().any(|allowed| allowed.0 == *text)
         {
             let allowed: Vec<&str> = allowed.iter().filter_map(|allowed| allowed.0.as_str()).collect();
-            self.refuse(path, format!("{text:?} is not allowed: it must be one of {}", allowed.join(", ")));
+            let what = later::value(self.kind, path, text).unwrap_or_else(|| format!("{text:?} is not allowed"));
+            self.refuse(path, format!("{what}: it must be one of {}", allowed.join(", ")));
         }
         let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
         if schema.min_length.is_some_and(|least| length < least) || schema.max_length.is_some_and(|most| length > most)
