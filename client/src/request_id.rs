@@ -1,7 +1,8 @@
 //! Request ids: who asks, and the how-manieth write of theirs this is.
 //!
 //! Invariant: two different writes of one client never carry the same sequence; a retry of a write carries the
-//! sequence of its first attempt, so that a node which remembers it applies the write once.
+//! sequence of its first attempt, so that a node which remembers it can apply the write once. Nodes do not remember it yet:
+//! that is why [`crate::retry`] never sends a write again that may have been applied.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

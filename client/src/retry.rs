@@ -12,6 +12,10 @@
 //!
 //! An unconditional put is not sent again after an unknown outcome either: another client's write may have come
 //! between, and the second sending would undo it. The caller, who knows, may.
+//!
+//! Nor is a conditional write: its second sending would find its own first and answer that the condition failed. A caller who
+//! sends one again after [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) must expect just that, and read the key to
+//! tell the two apart. Nodes do not remember request ids yet.
 
 use std::error::Error as StdError;
 

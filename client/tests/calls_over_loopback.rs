@@ -121,6 +121,9 @@ async fn a_write_that_may_have_been_applied_is_sent_once() {
     assert_eq!(conditional.kind(), ErrorKind::OutcomeUnknown);
     assert_eq!(low.calls(), ["put", "write"]);
     assert!(client.get("b").await.unwrap().is_some(), "it was applied, once");
+    // Who writes it again is told of the first: no node remembers request ids yet.
+    let again = client.write(Batch::new().put("b", "1").when_absent("b")).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::ConditionFailed);
 }
 
 #[tokio::test]

@@ -1,0 +1,119 @@
+//! Reads of single keys and of many.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use thermocline_proto::v1;
+use tonic::Code;
+
+use super::call::{route_together, with_deadline};
+use super::{Client, Record, check_key_length, checked_key, record};
+use crate::{Error, retry::CallKind};
+
+/// Keys of one BatchGet message: well under the contract's 10,000, so that answers of usual values fit one message.
+const BATCH_GET_KEYS: usize = 1000;
+/// BatchGet messages in flight at once: enough to keep every node of a usual cluster busy.
+const BATCH_GET_CONCURRENCY: usize = 16;
+
+impl Client {
+    /// Reads a key; `None` where it has no record.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Record>, Error> {
+        let key = checked_key(key.into())?;
+        let header = self.shared.ids.next_header();
+        let response = self
+            .call(
+                "get",
+                CallKind::Read,
+                |ranges| Ok(ranges.owner(&key)),
+                &header,
+                |mut kv, header, remaining| {
+                    let request = v1::GetRequest { header: Some(header), key: key.clone() };
+                    async move { kv.get(with_deadline(request, remaining)).await }
+                },
+            )
+            .await?;
+        Ok(response.record.map(record))
+    }
+
+    /// Reads many keys, from all nodes at once; answers in the order asked, `None` where a key has no record.
+    ///
+    /// # Errors
+    /// The first failure; then no answer is given.
+    pub async fn batch_get(&self, keys: &[Bytes]) -> Result<Vec<Option<Record>>, Error> {
+        for key in keys {
+            check_key_length(key)?;
+        }
+        let mut by_node: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let ranges = self.ranges();
+        for (index, key) in keys.iter().enumerate() {
+            by_node.entry(ranges.owner(key)).or_default().push(index);
+        }
+        let chunks: Vec<Vec<usize>> =
+            by_node.values().flat_map(|indices| indices.chunks(BATCH_GET_KEYS).map(<[usize]>::to_vec)).collect();
+        let mut answers: Vec<Option<Record>> = vec![None; keys.len()];
+        let mut pending = stream::iter(chunks.into_iter().map(|chunk| self.get_chunk(keys, chunk)))
+            .buffer_unordered(BATCH_GET_CONCURRENCY);
+        while let Some(found) = pending.try_next().await? {
+            for (index, record) in found {
+                answers[index] = record;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Reads the keys at `indices`. Where ranges changed and they belong to several nodes now, or the answer is too
+    /// large for one message, the halves are asked on their own.
+    async fn get_chunk(&self, keys: &[Bytes], indices: Vec<usize>) -> Result<Vec<(usize, Option<Record>)>, Error> {
+        let mut work = vec![indices];
+        let mut found = Vec::new();
+        while let Some(part) = work.pop() {
+            let part_keys: Vec<Bytes> = part.iter().map(|index| keys[*index].clone()).collect();
+            match self.get_message(part_keys).await {
+                Ok(results) => found.extend(part.into_iter().zip(results)),
+                Err(error) if part.len() > 1 && is_worth_halving(&error) => {
+                    let (left, right) = part.split_at(part.len() / 2);
+                    work.push(left.to_vec());
+                    work.push(right.to_vec());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn get_message(&self, keys: Vec<Bytes>) -> Result<Vec<Option<Record>>, Error> {
+        let header = self.shared.ids.next_header();
+        let response = self
+            .call(
+                "batch get",
+                CallKind::Read,
+                |ranges| route_together(ranges, &keys),
+                &header,
+                |mut kv, header, remaining| {
+                    let request = v1::BatchGetRequest { header: Some(header), keys: keys.clone() };
+                    async move { kv.batch_get(with_deadline(request, remaining)).await }
+                },
+            )
+            .await?;
+        if response.results.len() != keys.len() {
+            return Err(Error::Contract {
+                operation: "batch get",
+                node: self.node_name(self.ranges().owner(&keys[0])),
+                detail: format!("{} keys were asked, {} answered", keys.len(), response.results.len()),
+            });
+        }
+        Ok(response.results.into_iter().map(|result| result.record.map(record)).collect())
+    }
+}
+
+fn is_worth_halving(error: &Error) -> bool {
+    match error {
+        Error::BatchSpansNodes { .. } => true,
+        Error::Refused { source, .. } => source.code() == Code::OutOfRange,
+        _ => false,
+    }
+}
