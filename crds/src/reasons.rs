@@ -15,6 +15,13 @@ pub enum Reason {
     NoNodeReady,
     /// A process keeps ending; the message says with which exit status and where its log is.
     CrashLooping,
+    /// A process refuses what it is started with and starting it again changes nothing; the message is its own and says what
+    /// to correct.
+    Refused,
+    /// A process cannot be started at all; the message says why.
+    CannotStart,
+    /// A device is under its reserve: reads go on, writes are refused until space returns; the message says where to free it.
+    OutOfSpace,
     /// A process was stopped on request.
     Stopped,
     /// Reconciliation is switched off by `spec.pause`.
@@ -57,6 +64,9 @@ impl Reason {
             Self::NodesNotReady => "NodesNotReady",
             Self::NoNodeReady => "NoNodeReady",
             Self::CrashLooping => "CrashLooping",
+            Self::Refused => "Refused",
+            Self::CannotStart => "CannotStart",
+            Self::OutOfSpace => "OutOfSpace",
             Self::Stopped => "Stopped",
             Self::Paused => "Paused",
             Self::ReferenceNotFound => "ReferenceNotFound",

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::{
     exit_code::EXIT_CODE_HELP,
-    output::{ColorChoice, Format, parse_bytes},
+    output::{ColorChoice, Format, parse_bytes, parse_some_time, parse_time},
     transfer::FileFormat,
     workload::Builtin,
 };
@@ -44,7 +44,7 @@ pub struct Global {
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORM")]
     pub output: Format,
     /// How long a call may take, its retries included, e.g. 500ms or 2m
-    #[arg(long, global = true, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, global = true, default_value = "10s", value_parser = parse_some_time, value_name = "TIME")]
     pub timeout: Duration,
     /// Colours: auto leaves them out where there is no terminal or NO_COLOR is set
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
@@ -94,7 +94,7 @@ pub enum Command {
     /// Show an object with its status and events
     Describe(ObjectArguments),
     /// Delete an object
-    Delete(ObjectArguments),
+    Delete(DeleteArguments),
     /// Check manifests against schemas and rules, without a cluster
     Validate(ManifestArguments),
     /// Print a completion script for a shell
@@ -236,7 +236,7 @@ pub struct ImportArguments {
     #[arg(long, value_name = "FILE")]
     pub progress_file: Option<PathBuf>,
     /// How long a batch is tried while a node is unavailable
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, default_value = "60s", value_parser = parse_time, value_name = "TIME")]
     pub patience: Duration,
     /// How safe the writes are when they are acknowledged [default: as the node is configured]
     #[arg(long, value_enum)]
@@ -358,7 +358,7 @@ pub struct BenchArguments {
     #[arg(long, default_value = "100", value_parser = parse_bytes, value_name = "SIZE")]
     pub value_size: u64,
     /// How long it runs
-    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration, conflicts_with = "operations", value_name = "TIME")]
+    #[arg(long, default_value = "30s", value_parser = parse_some_time, conflicts_with = "operations", value_name = "TIME")]
     pub duration: Duration,
     /// Run so many operations instead
     #[arg(long)]
@@ -375,6 +375,9 @@ pub struct BenchArguments {
     /// The records are there already
     #[arg(long)]
     pub skip_load: bool,
+    /// Leave the records where they are; else the run removes what it wrote
+    #[arg(long)]
+    pub keep: bool,
     /// Put before every key; all nodes take part only without it
     #[arg(long)]
     pub prefix: Option<String>,
@@ -387,7 +390,7 @@ pub struct BenchArguments {
 #[derive(Debug, Args)]
 pub struct TopArguments {
     /// How often figures change
-    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, default_value = "1s", value_parser = parse_some_time, value_name = "TIME")]
     pub interval: Duration,
 }
 
@@ -414,7 +417,7 @@ pub enum LocalCommand {
         #[arg(long, value_name = "IPV4")]
         address: Option<Ipv4Addr>,
         /// How long to wait until every node serves
-        #[arg(long, default_value = "120s", value_parser = humantime::parse_duration, value_name = "TIME")]
+        #[arg(long, default_value = "120s", value_parser = parse_time, value_name = "TIME")]
         wait: Duration,
     },
     /// Stop the nodes; their data stays
@@ -471,6 +474,17 @@ pub struct ObjectArguments {
     pub kind: String,
     /// Its name
     pub name: Option<String>,
+}
+
+/// `delete`
+#[derive(Debug, Args)]
+pub struct DeleteArguments {
+    /// Which object
+    #[command(flatten)]
+    pub object: ObjectArguments,
+    /// Also a pool that holds data: its nodes stop, their folders stay
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[cfg(test)]

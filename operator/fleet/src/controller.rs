@@ -13,6 +13,7 @@ use thermocline_crds::{Kind, Object};
 use thermocline_proto::v1;
 use tokio::time::Instant;
 
+use crate::chain::chain;
 use crate::desired::{self, Desired};
 use crate::event::Event;
 use crate::home::{Home, NodeRun, Observed, Presence};
@@ -55,6 +56,8 @@ pub struct Controller<H> {
     seen: BTreeMap<String, Observed>,
     figures_written: BTreeMap<(Kind, String), Instant>,
     failures: BTreeMap<String, (String, Instant)>,
+    /// Nodes that could not be started when it was last tried, and why.
+    unstarted: BTreeMap<String, String>,
 }
 
 impl<H: Home> Controller<H> {
@@ -76,6 +79,7 @@ impl<H: Home> Controller<H> {
             seen: BTreeMap::new(),
             figures_written: BTreeMap::new(),
             failures: BTreeMap::new(),
+            unstarted: BTreeMap::new(),
         })
     }
 
@@ -108,13 +112,13 @@ impl<H: Home> Controller<H> {
         self.keep_ahead(&statuses, &objects);
         let desired = desired::desired(&objects, self.home.placement(), &mut self.memory);
         self.watch(&desired, &observed);
-        self.tell_ends(&observed).await?;
+        self.tell_ends(&observed).await;
         let plan = reconcile::reconcile(&desired, &observed, &statuses);
         let mut steps = BTreeMap::new();
         if act {
-            self.publish(&desired).await?;
+            self.publish(&desired, &objects).await?;
             for (node, reason) in &plan.held {
-                self.failed(Kind::StorageNode, node, "HeldBack", reason).await?;
+                self.failed(Kind::StorageNode, node, "HeldBack", reason).await;
             }
             for action in &plan.actions {
                 self.execute(action, &desired).await?;
@@ -127,12 +131,14 @@ impl<H: Home> Controller<H> {
         }
         let observed = self.home.observe().await?;
         let statuses = self.watches.latest();
+        let unstarted = self.unstarted.clone();
         self.write_statuses(
             &objects,
             View {
                 desired: &desired,
                 observed: &observed,
                 statuses: &statuses,
+                unstarted: &unstarted,
                 plan: &plan,
                 migrations: &steps,
                 now: (self.clock)(),
@@ -173,7 +179,7 @@ impl<H: Home> Controller<H> {
     }
 
     /// Keeps the routing and what nodes are started with as declared.
-    async fn publish(&mut self, desired: &Desired) -> Result<(), H::Error> {
+    async fn publish(&mut self, desired: &Desired, objects: &[Object]) -> Result<(), H::Error> {
         let runs: Vec<NodeRun> = desired.nodes.values().map(|node| node.run.clone()).collect();
         if !desired.paused {
             for run in &runs {
@@ -187,26 +193,25 @@ impl<H: Home> Controller<H> {
             self.home.publish(&runs).await?;
             self.published = runs;
         }
-        let gone: Vec<String> =
-            self.prepared.keys().filter(|name| !desired.nodes.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.home.forget_node(&name).await?;
-            self.prepared.remove(&name);
+        self.prepared.retain(|name, _| desired.nodes.contains_key(name));
+        // Of a pool that was deleted, also while nobody supervised.
+        let nodes = objects.iter().filter(|object| object.kind() == Kind::StorageNode).map(Object::name);
+        for gone in nodes.filter(|name| !desired.nodes.contains_key(*name)) {
+            self.home.forget_node(gone).await?;
         }
         Ok(())
     }
 
-    async fn tell_ends(&self, observed: &BTreeMap<String, Observed>) -> Result<(), H::Error> {
+    async fn tell_ends(&self, observed: &BTreeMap<String, Observed>) {
         for (name, node) in observed {
             let ran = self.seen.get(name).is_some_and(|before| matches!(before.presence, Presence::Running { .. }));
             if let (true, Presence::Absent { ended: Some(ended) }) = (ran, &node.presence)
                 && !ended.asked
             {
                 tracing::warn!(node = name, reason = ended.reason, "a node ended by itself and is started again");
-                self.warn(Kind::StorageNode, name, "Ended", &ended.reason).await?;
+                self.warn(Kind::StorageNode, name, "Ended", &ended.reason).await;
             }
         }
-        Ok(())
     }
 
     async fn execute(&mut self, action: &Action, desired: &Desired) -> Result<(), H::Error> {
@@ -217,50 +222,50 @@ impl<H: Home> Controller<H> {
         | Action::SetTiers(name)) = action;
         if let Action::Stop(name) = action {
             self.home.stop(name).await?;
-            return self
-                .note(Kind::StorageNode, name, "Stopping", "nothing asks for it any more; its data stays")
-                .await;
+            self.note(Kind::StorageNode, name, "Stopping", "nothing asks for it any more; its data stays").await;
+            return Ok(());
         }
         let Some(node) = desired.nodes.get(name) else {
             return Ok(());
         };
         let uri = self.home.admin_uri(&node.run);
         match action {
-            Action::Run(_) => {
-                // Not fatal: an address or a program that is missing now may be there at the next attempt.
-                if let Err(error) = self.home.run(&node.run).await {
-                    return self.failed(Kind::StorageNode, name, "CannotStart", &chain(&error)).await;
+            // Not fatal: an address, a program or space that is missing now may be there at the next attempt.
+            Action::Run(_) => match self.home.run(&node.run).await {
+                Ok(()) => {
+                    self.unstarted.remove(name);
+                    self.note(Kind::StorageNode, name, "Started", &format!("at {}", node.run.config.listen.kv)).await;
                 }
-                self.note(Kind::StorageNode, name, "Started", &format!("at {}", node.run.config.listen.kv)).await
-            }
+                Err(error) => {
+                    let reason = chain(&error);
+                    self.failed(Kind::StorageNode, name, "CannotStart", &reason).await;
+                    self.unstarted.insert(name.clone(), reason);
+                }
+            },
             Action::Replace(_) => {
                 self.home.replace(&node.run).await?;
-                self.note(
-                    Kind::StorageNode,
-                    name,
-                    "Restarting",
-                    "its configuration changed in what only a start can change",
-                )
-                .await
+                let why = "its configuration changed in what only a start can change";
+                self.note(Kind::StorageNode, name, "Restarting", why).await;
             }
             Action::SetPolicy(_) => match set_policy(&uri, &node.policy).await {
                 Ok(generation) => {
                     self.watches.note(name, |status| status.policy_generation = generation);
-                    self.note(Kind::StorageNode, name, "PolicySet", &format!("generation {generation} is in force"))
-                        .await
+                    let words = format!("generation {generation} is in force");
+                    self.note(Kind::StorageNode, name, "PolicySet", &words).await;
                 }
                 Err(reason) => self.failed(Kind::StorageNode, name, "PolicyRefused", &reason).await,
             },
             Action::SetTiers(_) => match set_tiers(&uri, &node.tiers).await {
                 Ok(generation) => {
                     self.watches.note(name, |status| status.tiers_generation = generation);
-                    self.note(Kind::StorageNode, name, "TiersSet", &format!("generation {generation} is in force"))
-                        .await
+                    let words = format!("generation {generation} is in force");
+                    self.note(Kind::StorageNode, name, "TiersSet", &words).await;
                 }
                 Err(reason) => self.failed(Kind::StorageNode, name, "TiersRefused", &reason).await,
             },
-            Action::Stop(_) => Ok(()),
+            Action::Stop(_) => {}
         }
+        Ok(())
     }
 
     async fn migrate(&mut self, objects: &[Object], desired: &Desired) -> Result<BTreeMap<String, Step>, H::Error> {
@@ -282,7 +287,7 @@ impl<H: Home> Controller<H> {
             let step = self.step(object.name(), &valid, desired).await?;
             if step.phase != phase {
                 let message = step.outcome.clone().unwrap_or_else(|| format!("to {}", valid.to_tier));
-                self.note(Kind::Migration, object.name(), &format!("{:?}", step.phase), &message).await?;
+                self.note(Kind::Migration, object.name(), &format!("{:?}", step.phase), &message).await;
             }
             if migration::is_final(step.phase) {
                 self.moves.forget(object.name());
@@ -345,62 +350,61 @@ impl<H: Home> Controller<H> {
             if let Some(to) = desired.nodes.get(node)
                 && let Err(status) = self.moves.cancel(name, node, &self.home.admin_uri(&to.run)).await
             {
-                self.failed(Kind::Migration, name, "CancelRefused", status.message()).await?;
+                self.failed(Kind::Migration, name, "CancelRefused", status.message()).await;
             }
         }
         Ok(step)
     }
 
     async fn write_statuses(&mut self, objects: &[Object], view: View<'_>) -> Result<(), H::Error> {
+        let mut outcome = Ok(());
         for new in status::told(objects, view) {
             let place = (new.kind(), new.name().to_owned());
             let old = objects.iter().find(|old| old.kind() == place.0 && old.name() == place.1);
             let rested = self.figures_written.get(&place).is_none_or(|at| at.elapsed() >= FIGURES);
             let due = old.is_none_or(|old| status::is_urgent(old, &new) || (rested && status::is_material(old, &new)));
             if due {
-                self.home.write_status(new).await?;
-                self.figures_written.insert(place, Instant::now());
+                match self.home.write_status(new).await {
+                    Ok(()) => drop(self.figures_written.insert(place, Instant::now())),
+                    // The others may still find room.
+                    Err(error) => outcome = Err(error),
+                }
             }
         }
-        Ok(())
+        outcome
     }
 
-    async fn note(&self, kind: Kind, name: &str, reason: &str, message: &str) -> Result<(), H::Error> {
+    async fn note(&self, kind: Kind, name: &str, reason: &str, message: &str) {
         tracing::info!(%kind, name, reason, message);
-        self.home.event(Event::normal((self.clock)(), kind, name, reason, message)).await
+        self.keep(Event::normal((self.clock)(), kind, name, reason, message)).await;
     }
 
-    async fn warn(&self, kind: Kind, name: &str, reason: &str, message: &str) -> Result<(), H::Error> {
-        self.home.event(Event::warning((self.clock)(), kind, name, reason, message)).await
+    async fn warn(&self, kind: Kind, name: &str, reason: &str, message: &str) {
+        self.keep(Event::warning((self.clock)(), kind, name, reason, message)).await;
+    }
+
+    /// An event that cannot be kept, such as on a full device, keeps nothing from being done.
+    async fn keep(&self, event: Event) {
+        if let Err(error) = self.home.event(event).await {
+            tracing::error!(error = %chain(&error), "an event is not kept");
+        }
     }
 
     /// A failure that comes again in every round is told once in a while.
-    async fn failed(&mut self, kind: Kind, name: &str, reason: &str, message: &str) -> Result<(), H::Error> {
+    async fn failed(&mut self, kind: Kind, name: &str, reason: &str, message: &str) {
         let place = format!("{kind}/{name}/{reason}");
         let known = self.failures.get(&place);
         if known.is_some_and(|(told, at)| told == message && at.elapsed() < SAME_FAILURE) {
-            return Ok(());
+            return;
         }
         self.failures.insert(place, (message.to_owned(), Instant::now()));
         tracing::warn!(%kind, name, reason, message);
-        self.warn(kind, name, reason, message).await
+        self.warn(kind, name, reason, message).await;
     }
 }
 
 fn settled(plan: &Plan, serving: usize, desired: &Desired) -> bool {
     plan.actions.is_empty() && serving == desired.nodes.len()
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 async fn set_policy(uri: &str, policy: &v1::Policy) -> Result<u64, String> {

@@ -5,25 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::Path;
 
 use thermocline_crds::v1alpha1::{MigrationPolicy, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedTier};
 use thermocline_crds::{Kind, Object, Validated};
-use thermocline_node_config::PolicyConfig;
+use thermocline_node_config::{PolicyConfig, defaults};
 use thermocline_proto::v1;
 
-use crate::home::NodeRun;
+use crate::home::{NodeRun, Placement};
 use crate::render::{self, NodeSource};
 use crate::revision::{self, Memory};
-
-/// Where the nodes of a home are.
-#[derive(Debug, Clone, Copy)]
-pub struct Placement<'a> {
-    /// The address of the first node; the others follow.
-    pub first_address: Ipv4Addr,
-    /// The folder that holds a folder for each node.
-    pub nodes_folder: &'a Path,
-}
 
 /// What one node should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,9 +132,6 @@ fn setting(tier: &ValidatedTier) -> v1::TierSetting {
     }
 }
 
-/// The default of `minResidency`, which a message cannot leave out.
-const DEFAULT_MIN_RESIDENCY_MS: u64 = 10 * 60 * 1000;
-
 fn policy_message(config: &PolicyConfig, policy: Option<&ValidatedPolicy>) -> v1::Policy {
     let milliseconds = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let temperatures = config.temperatures.iter().filter_map(|stated| {
@@ -162,8 +149,10 @@ fn policy_message(config: &PolicyConfig, policy: Option<&ValidatedPolicy>) -> v1
         temperatures: temperatures.collect(),
         evaluation_interval_ms: policy.map_or(0, |policy| milliseconds(policy.evaluation_interval.as_duration())),
         promote_over_demote: policy.map_or(0.0, |policy| policy.hysteresis),
-        min_residency_ms: policy
-            .map_or(DEFAULT_MIN_RESIDENCY_MS, |policy| milliseconds(policy.min_residency.as_duration())),
+        // The one that a message cannot leave out.
+        min_residency_ms: milliseconds(
+            policy.map_or(defaults::MIN_RESIDENCY, |policy| policy.min_residency.as_duration()),
+        ),
         bytes_per_second: policy.and_then(|policy| policy.bytes_per_second).map_or(0, |rate| rate.bytes()),
     }
 }

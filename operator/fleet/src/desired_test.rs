@@ -1,6 +1,7 @@
 //! From manifests to what nodes should run.
 
 use super::*;
+use std::path::Path;
 use thermocline_crds::validate;
 
 /// Everything that a manifest can say of a node, in one place.

@@ -5,14 +5,24 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use thermocline_crds::{Kind, Object};
 use thermocline_node_config::NodeConfig;
 
-use crate::desired::Placement;
 use crate::event::Event;
 use crate::revision::Memory;
+
+/// Where the nodes of a home are.
+#[derive(Debug, Clone, Copy)]
+pub struct Placement<'a> {
+    /// The address of the first node; the others follow.
+    pub first_address: Ipv4Addr,
+    /// The folder that holds a folder for each node.
+    pub nodes_folder: &'a Path,
+}
 
 /// What a node is to be run with.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +44,8 @@ pub struct Ended {
     pub ago: Duration,
     /// Whether it was asked to end.
     pub asked: bool,
+    /// Whether it refused what it was started with: starting it again changes nothing.
+    pub refused: bool,
     /// In words, with what the node said last and where its log is.
     pub reason: String,
 }

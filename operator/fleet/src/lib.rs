@@ -12,6 +12,7 @@
 //! - [`controller`]: the loop that reads, decides, executes and tells.
 //! - [`local`]: the local home: objects as files, nodes as processes on 127.0.0.N.
 
+mod chain;
 pub mod controller;
 pub mod desired;
 pub mod event;
@@ -24,3 +25,5 @@ pub mod render;
 pub mod revision;
 pub mod status;
 pub mod watch;
+
+pub use chain::chain;

@@ -1,8 +1,8 @@
 //! Decisions as values.
 
 use super::*;
-use crate::desired::{Placement, desired as desired_of};
-use crate::home::Ended;
+use crate::desired::desired as desired_of;
+use crate::home::{Ended, Placement};
 use crate::revision::Memory;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -60,7 +60,7 @@ impl Fleet {
 
 fn ended(in_a_row: u32, milliseconds: u64, asked: bool) -> Presence {
     let ago = Duration::from_millis(milliseconds);
-    Presence::Absent { ended: Some(Ended { in_a_row, ago, asked, reason: String::new() }) }
+    Presence::Absent { ended: Some(Ended { in_a_row, ago, asked, refused: false, reason: String::new() }) }
 }
 
 #[test]

@@ -40,3 +40,17 @@ fn without_a_policy_the_node_has_its_defaults() {
     let rendered = policy_config(None, &[tier("hot", 0), tier("cold", 20)]);
     assert!(!rendered.paused && rendered.temperatures.is_empty() && rendered.evaluation_interval.is_none());
 }
+
+#[test]
+fn the_api_types_and_the_configuration_agree_on_every_default() {
+    use thermocline_node_config::defaults;
+    let tier = tier("hot", 0);
+    assert_eq!(
+        (tier.high_percent, tier.low_percent),
+        (defaults::HIGH_WATERMARK_PERCENT, defaults::LOW_WATERMARK_PERCENT)
+    );
+    let policy = policy("");
+    assert_eq!(policy.evaluation_interval.as_duration(), defaults::EVALUATION_INTERVAL);
+    assert_eq!(policy.hysteresis, defaults::HYSTERESIS);
+    assert_eq!(policy.min_residency.as_duration(), defaults::MIN_RESIDENCY);
+}

@@ -7,12 +7,13 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::Value;
 use thermocline_crds::{Kind, Object, v1alpha1::Tiering, validate};
+use thermocline_fleet::chain;
 use thermocline_fleet::desired;
 use thermocline_fleet::event::EventType;
 use thermocline_fleet::home::Change;
 use thermocline_fleet::local::{EventLog, Layout, ObjectStore, StoreError, SupervisorRecord};
 
-use super::{Ended, columns, objects::Reference};
+use super::{Ended, columns, manifests::violations_text, reference::Reference};
 use crate::{CommandError, ExitCode, context::Context, home};
 
 /// Events that `describe` shows.
@@ -43,17 +44,6 @@ pub(super) fn failure(attempted: impl Into<String>) -> impl FnOnce(StoreError) -
         let code = if matches!(error, StoreError::Refused(_)) { ExitCode::Usage } else { ExitCode::Failed };
         CommandError::Fleet { attempted, detail: chain(&error), code }
     }
-}
-
-/// An error and its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn json(object: &Object) -> Result<Value, CommandError> {
@@ -132,18 +122,6 @@ pub(super) async fn describe(context: &Context, kind: Kind, name: &str) -> Ended
     Ok(ExitCode::Success)
 }
 
-pub(super) async fn delete(context: &Context, kind: Kind, name: &str) -> Ended {
-    let layout = layout(context)?;
-    let deleted = store(&layout).delete(kind, name).map_err(failure(format!("deleting {kind}/{name}")))?;
-    if !deleted {
-        return Err(CommandError::NotFound(format!("{kind}/{name} does not exist")));
-    }
-    let answer = serde_json::json!({ "kind": kind.as_str(), "name": name, "change": "deleted" });
-    context.printer.print(&answer, |_| format!("{kind}/{name} deleted\n"))?;
-    remind(context, &layout);
-    Ok(ExitCode::Success)
-}
-
 pub(super) async fn apply(context: &Context, objects: Vec<Object>) -> Ended {
     if objects.is_empty() {
         return Err(CommandError::Usage("the manifests hold no object".to_owned()));
@@ -184,7 +162,7 @@ pub(super) fn write_to(
 }
 
 /// Without a supervisor nothing follows the objects.
-fn remind(context: &Context, layout: &Layout) {
+pub(super) fn remind(context: &Context, layout: &Layout) {
     if SupervisorRecord::alive(layout).is_none() {
         context.printer.remark("no supervisor runs: this takes effect with the next `thermoctl local up`");
     }
@@ -221,7 +199,7 @@ pub(super) async fn set_tiering(context: &Context, name: Option<&str>, tiering: 
     }
     let policy = validate::with_defaults(&policy).map_err(|violations| CommandError::Manifest {
         what: "the policy".to_owned(),
-        detail: super::objects::violations_text(&violations),
+        detail: violations_text(&violations),
     })?;
     apply_to(context, &layout, vec![policy])?;
     remind(context, &layout);

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use thermocline_client::DisplayKey;
 
-use super::{Ended, objects};
+use super::{Ended, objects, reference::reference};
 use crate::{
     CommandError, ExitCode,
     args::GetArguments,
@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) async fn run(context: &Context, arguments: &GetArguments) -> Ended {
     let is_key = arguments.key_only || arguments.base64 || arguments.raw;
-    if !is_key && let Some(reference) = objects::reference(&arguments.key, arguments.name.as_deref())? {
+    if !is_key && let Some(reference) = reference(&arguments.key, arguments.name.as_deref())? {
         return objects::get(context, &reference).await;
     }
     let key = typed_bytes(&arguments.key, arguments.base64, "key")?;

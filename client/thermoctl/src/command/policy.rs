@@ -3,7 +3,7 @@
 //! A fleet keeps its policies as objects and brings them to its nodes, so there the object is changed. Named by
 //! `--endpoints`, nodes are told directly; they do not give a policy back, so pausing needs the manifest in force.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use futures::future::try_join_all;
 use serde::Serialize;
@@ -15,17 +15,16 @@ use thermocline_crds::{
 };
 use thermocline_proto::v1::{NodeStatus, Policy, SetPolicyRequest, Temperature};
 
-use super::{Ended, fleet, objects};
+use super::{
+    Ended, fleet,
+    manifests::{text_of, violations_text},
+    objects,
+};
 use crate::{
     CommandError, ExitCode,
     args::{PolicyCommand, PolicyTarget},
     context::Context,
 };
-
-/// The thresholds of a policy that states none: reads a day, and the time since the last read, from the fastest tier.
-const DEFAULT_TEMPERATURES: [(f64, u64); 2] = [(1000.0, HOUR_MS), (100.0, DAY_MS)];
-const HOUR_MS: u64 = 3_600_000;
-const DAY_MS: u64 = 24 * HOUR_MS;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -108,12 +107,11 @@ async fn show(context: &Context, direct: bool) -> Ended {
 
 /// Reads a manifest that holds one MigrationPolicy.
 fn read(path: &Path) -> Result<ValidatedPolicy, CommandError> {
-    let text = fs::read_to_string(path).map_err(|source| CommandError::Read { path: path.to_owned(), source })?;
-    parse(&text).map_err(|detail| CommandError::Manifest { what: path.display().to_string(), detail })
+    parse(&text_of(path)?).map_err(|detail| CommandError::Manifest { what: path.display().to_string(), detail })
 }
 
 fn parse(text: &str) -> Result<ValidatedPolicy, String> {
-    let objects = validate::manifest(text).map_err(|violations| objects::violations_text(&violations))?;
+    let objects = validate::manifest(text).map_err(|violations| violations_text(&violations))?;
     let mut policies = Vec::new();
     for located in &objects {
         match located.object.validated().map_err(|error| error.to_string())? {
@@ -176,29 +174,17 @@ fn resolve(policy: &ValidatedPolicy, status: &NodeStatus, generation: u64) -> Re
             ));
         }
     }
-    let temperatures = if policy.temperatures.is_empty() {
-        faster
-            .iter()
-            .zip(DEFAULT_TEMPERATURES)
-            .map(|(tier, (reads, read_within_ms))| Temperature {
-                tier: (*tier).to_owned(),
-                reads,
-                per_ms: DAY_MS,
-                read_within_ms,
-            })
-            .collect()
-    } else {
-        faster
-            .iter()
-            .filter_map(|name| policy.temperatures.iter().find(|(tier, _)| tier.as_str() == *name))
-            .map(|(tier, temperature)| Temperature {
-                tier: tier.as_str().to_owned(),
-                reads: temperature.reads,
-                per_ms: millis(temperature.per.as_duration()),
-                read_within_ms: millis(temperature.read_within.as_duration()),
-            })
-            .collect()
-    };
+    // None at all: the node takes the defaults for its tiers.
+    let temperatures = faster
+        .iter()
+        .filter_map(|name| policy.temperatures.iter().find(|(tier, _)| tier.as_str() == *name))
+        .map(|(tier, temperature)| Temperature {
+            tier: tier.as_str().to_owned(),
+            reads: temperature.reads,
+            per_ms: millis(temperature.per.as_duration()),
+            read_within_ms: millis(temperature.read_within.as_duration()),
+        })
+        .collect();
     Ok(Policy {
         generation,
         tiering_paused: policy.tiering == Tiering::Paused,
@@ -245,15 +231,13 @@ mod tests {
             .iter()
             .map(|one| (one.tier.as_str(), one.reads, one.per_ms, one.read_within_ms))
             .collect();
-        assert_eq!(tiers, [("hot", 50.0, HOUR_MS, 60_000), ("warm", 5.0, HOUR_MS, 600_000)]);
+        assert_eq!(tiers, [("hot", 50.0, 3_600_000, 60_000), ("warm", 5.0, 3_600_000, 600_000)]);
     }
 
     #[test]
-    fn a_policy_without_thresholds_gets_the_defaults() {
+    fn a_policy_without_thresholds_leaves_them_to_the_node() {
         let policy = resolve(&parse(&manifest("")).unwrap(), &node(), 1).unwrap();
-        let tiers: Vec<_> =
-            policy.temperatures.iter().map(|one| (one.tier.as_str(), one.reads, one.read_within_ms)).collect();
-        assert_eq!(tiers, [("hot", 1000.0, HOUR_MS), ("warm", 100.0, DAY_MS)]);
+        assert_eq!(policy.temperatures, []);
         assert_eq!(policy.promote_over_demote, 2.0);
     }
 

@@ -1,4 +1,6 @@
-//! Figures as people read them, and sizes as people write them.
+//! Figures as people read them, and sizes and time spans as people write them.
+
+use std::time::Duration;
 
 /// A size in binary units, e.g. `1.5 MiB`.
 #[must_use]
@@ -25,6 +27,12 @@ pub fn count(count: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A count that is estimated, e.g. `~12,345`.
+#[must_use]
+pub fn estimate(estimated: u64) -> String {
+    format!("~{}", count(estimated))
 }
 
 /// A latency, e.g. `850 ns`, `12.3 us`, `4.5 ms`, `2.00 s`.
@@ -84,6 +92,25 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         })
 }
 
+/// Reads a time span.
+///
+/// # Errors
+/// What is allowed.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| {
+        format!("{text:?} is not a time span; write whole numbers with ms, s, m, h or d, such as 500ms, 10s or 1m30s")
+    })
+}
+
+/// Reads a time span that is longer than nothing.
+///
+/// # Errors
+/// What is allowed.
+pub fn parse_some_time(text: &str) -> Result<Duration, String> {
+    let span = parse_time(text)?;
+    if span.is_zero() { Err("it must be longer than 0, such as 500ms or 10s".to_owned()) } else { Ok(span) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +122,7 @@ mod tests {
         assert_eq!(bytes(3 << 30), "3.0 GiB");
         assert_eq!(count(7), "7");
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(estimate(1_234), "~1,234");
         assert_eq!(nanos(999), "999 ns");
         assert_eq!(nanos(12_300), "12.3 us");
         assert_eq!(nanos(2_000_000_000), "2.00 s");
@@ -110,5 +138,16 @@ mod tests {
         for bad in ["", "Mi", "1.5Gi", "-1", "1 Mi", "99999999999Ti"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_time_span_that_is_none_is_told_what_one_looks_like() {
+        assert_eq!(parse_time("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_time("0s"), Ok(Duration::ZERO));
+        for bad in ["abc", "10", "", "-1s", "5 parsecs"] {
+            let said = parse_time(bad).unwrap_err();
+            assert!(said.contains("500ms"), "{bad}: {said}");
+        }
+        assert!(parse_some_time("0ms").unwrap_err().contains("longer than 0"));
     }
 }

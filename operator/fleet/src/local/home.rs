@@ -1,8 +1,7 @@
 //! The local home: runs nodes as processes and takes up those that an earlier supervisor left.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::net::{SocketAddr, TcpListener};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,25 +10,24 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustix::process::Signal;
-use serde::{Deserialize, Serialize};
 use thermocline_crds::{Kind, Object};
+use thermocline_node_config::MISUSED_EXIT;
 
 use super::endpoints::{self, EndpointsError};
 use super::events::{EventLog, EventLogError};
-use super::layout::{HomeSettings, Layout, LayoutError, open_log, write_in_one_step};
+use super::layout::{HomeSettings, Layout, LayoutError, write_in_one_step};
+use super::logs;
+use super::node_process::NodeProcess;
 use super::object_store::{ObjectStore, StoreError};
 use super::process::{self, Started};
-use crate::desired::Placement;
 use crate::event::Event;
-use crate::home::{Change, Ended, Home, NodeRun, Observed, Presence};
+use crate::home::{Change, Ended, Home, NodeRun, Observed, Placement, Presence};
 use crate::revision::Memory;
 
 /// A node that has not drained by then is ended; more than the node's own grace period.
 const DRAIN: Duration = Duration::from_secs(25);
 /// A run that was longer than this counts as a good one: the pauses between restarts begin anew.
 const GOOD_RUN: Duration = Duration::from_secs(60);
-/// Of a node's log, what is read to say why it ended.
-const LOG_TAIL: u64 = 4096;
 
 /// What the local home fails with.
 #[derive(Debug, thiserror::Error)]
@@ -86,34 +84,6 @@ pub enum LocalHomeError {
     },
 }
 
-/// The process of a node, as it is kept for who takes over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeProcess {
-    /// The process.
-    pub process: Started,
-    /// What it was started with, see [`NodeRun::fingerprint`].
-    pub fingerprint: String,
-    /// Times it was started again after it ended by itself.
-    #[serde(default)]
-    pub restarts: u32,
-}
-
-impl NodeProcess {
-    /// The nodes of a state folder whose processes run.
-    #[must_use]
-    pub fn alive(layout: &Layout) -> BTreeMap<String, Self> {
-        let entries = std::fs::read_dir(layout.runs()).into_iter().flatten().flatten();
-        let records = entries.filter_map(|entry| {
-            let path = entry.path();
-            let name = path.file_stem()?.to_str()?.to_owned();
-            let record: Self = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
-            (!name.starts_with('.') && process::is_alive(&record.process)).then_some((name, record))
-        });
-        records.collect()
-    }
-}
-
 #[derive(Debug)]
 enum State {
     Running { since: Instant },
@@ -128,7 +98,18 @@ struct Node {
     child: Option<Child>,
     state: State,
     in_a_row: u32,
-    ended: Option<(Instant, bool, String)>,
+    ended: Option<End>,
+    /// How long its log was when it was started.
+    log_before: u64,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+struct End {
+    at: Instant,
+    asked: bool,
+    refused: bool,
+    reason: String,
 }
 
 /// The local home.
@@ -151,9 +132,11 @@ impl LocalHome {
     pub fn open(layout: Layout, program: PathBuf, clock: fn() -> Timestamp) -> Result<Self, LocalHomeError> {
         let settings = layout.create(HomeSettings::default())?;
         let now = Instant::now();
-        let adopt = |(name, record)| {
+        let adopt = |(name, record): (String, NodeProcess)| {
             tracing::info!(node = name, "a node that runs is taken up");
-            (name, Node { record, child: None, state: State::Running { since: now }, in_a_row: 0, ended: None })
+            let log_before = logs::length(&logs::of_node(&layout, &name));
+            let state = State::Running { since: now };
+            (name, Node { record, child: None, state, in_a_row: 0, ended: None, log_before })
         };
         let nodes = NodeProcess::alive(&layout).into_iter().map(adopt).collect();
         Ok(Self {
@@ -217,33 +200,36 @@ impl LocalHome {
                 (since, true)
             }
         };
-        let end = match &mut node.child {
+        let (how, refused) = match &mut node.child {
             Some(child) => match child.try_wait() {
-                Ok(Some(status)) => Some(described(status)),
-                Ok(None) => None,
-                Err(error) => Some(format!("it cannot be waited for: {error}")),
+                Ok(Some(status)) => (described(status), status.code() == Some(MISUSED_EXIT.into())),
+                Ok(None) => return,
+                Err(error) => (format!("it cannot be waited for: {error}"), false),
             },
-            None if process::is_alive(&node.record.process) => None,
-            None => Some("it ended".to_owned()),
+            None if process::is_alive(&node.record.process) => return,
+            None => ("it ended".to_owned(), false),
         };
-        let Some(how) = end else {
-            return;
+        let log = logs::of_node(&self.layout, name);
+        let reason = match logs::last_words_after(&log, node.log_before) {
+            _ if asked => how,
+            Some(words) if refused => format!("{how}: {words} (log: {})", log.display()),
+            Some(words) => format!("{how}; its last words: {words} (log: {})", log.display()),
+            None => format!("{how} (log: {})", log.display()),
         };
-        let log = self.log(name);
-        let last = last_line(&log).map_or_else(String::new, |line| format!("; its last line: {line}"));
-        let reason = if asked { how } else { format!("{how}{last} (log: {})", log.display()) };
-        node.in_a_row = if asked || since.elapsed() >= GOOD_RUN { 0 } else { node.in_a_row };
-        if !asked {
-            node.in_a_row += 1;
-        }
-        node.ended = Some((Instant::now(), asked, reason));
+        node.note_end(asked, refused && !asked, since.elapsed() >= GOOD_RUN, reason);
         node.child = None;
         node.state = State::Absent;
         let _ = std::fs::remove_file(self.record_file(name));
     }
 
-    fn log(&self, name: &str) -> PathBuf {
-        self.layout.node(name).join("node.log")
+    /// Keeps the logs of all nodes bounded.
+    ///
+    /// # Errors
+    /// That a log cannot be cut.
+    pub(super) fn bound_logs(&self) -> Result<(), LocalHomeError> {
+        let logs = self.nodes.lock().keys().map(|name| logs::of_node(&self.layout, name)).collect::<Vec<_>>();
+        let own = self.layout.supervisor_log();
+        logs.iter().chain([&own]).try_for_each(|log| logs::bound(log).map_err(failed("cut", log)))
     }
 
     fn record_file(&self, name: &str) -> PathBuf {
@@ -265,15 +251,15 @@ impl LocalHome {
 
     fn start(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
         self.write_config(run)?;
-        let log_path = self.log(&run.name);
-        let log = open_log(&log_path).map_err(failed("open", &log_path))?;
+        let log_path = logs::of_node(&self.layout, &run.name);
+        let log = logs::open(&log_path).map_err(failed("open", &log_path))?;
+        let log_before = logs::length(&log_path);
         let errors = log.try_clone().map_err(failed("open", &log_path))?;
         for folder in run.config.tiers.iter().map(|tier| &tier.path).chain(run.config.root.iter()) {
             std::fs::create_dir_all(folder).map_err(failed("make", folder))?;
         }
         let mut command = Command::new(&self.program);
-        command.arg("--config").arg(self.config_file(&run.name));
-        command.arg("--ready-file").arg(self.layout.node(&run.name).join("ready.json"));
+        command.args(NodeProcess::arguments(&self.layout, &run.name));
         // A node takes its configuration from its file, whatever the person's environment says.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("THERMOCLINE_")) {
             command.env_remove(name);
@@ -284,7 +270,7 @@ impl LocalHome {
             command.spawn().map_err(|source| LocalHomeError::Start { program: self.program.clone(), source })?;
         let mut nodes = self.nodes.lock();
         let before = nodes.get(&run.name);
-        let by_itself = before.and_then(|node| node.ended.as_ref()).is_some_and(|(_, asked, _)| !asked);
+        let by_itself = before.and_then(|node| node.ended.as_ref()).is_some_and(|end| !end.asked);
         let recorded = process::started(child.id()).map_err(failed("see the process in", Path::new("/proc"))).and_then(
             |process| {
                 let restarts = before.map_or(0, |node| node.record.restarts) + u32::from(by_itself);
@@ -306,8 +292,19 @@ impl LocalHome {
         };
         let in_a_row = before.map_or(0, |node| node.in_a_row);
         let state = State::Running { since: Instant::now() };
-        nodes.insert(run.name.clone(), Node { record, child: Some(child), state, in_a_row, ended: None });
+        let node = Node { record, child: Some(child), state, in_a_row, ended: None, log_before };
+        nodes.insert(run.name.clone(), node);
         Ok(())
+    }
+}
+
+impl Node {
+    fn note_end(&mut self, asked: bool, refused: bool, good: bool, reason: String) {
+        self.in_a_row = if asked || good { 0 } else { self.in_a_row };
+        if !asked {
+            self.in_a_row += 1;
+        }
+        self.ended = Some(End { at: Instant::now(), asked, refused, reason });
     }
 }
 
@@ -319,48 +316,11 @@ fn failed(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Local
 fn described(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(0), _) => "it ended by itself".to_owned(),
+        (Some(code), _) if code == i32::from(MISUSED_EXIT) => "it refuses to start".to_owned(),
         (Some(code), _) => format!("it ended with exit status {code}"),
         (None, Some(signal)) => format!("it was ended by signal {signal}"),
         (None, None) => "it ended".to_owned(),
     }
-}
-
-/// What a node said last.
-fn last_line(log: &Path) -> Option<String> {
-    let mut file = std::fs::File::open(log).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL))).ok()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
-    String::from_utf8_lossy(&bytes).lines().rev().find(|line| !line.trim().is_empty()).map(ToOwned::to_owned)
-}
-
-/// An address that cannot be listened on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TakenAddress {
-    /// The node that wants it.
-    pub node: String,
-    /// The field of the cluster that gives its port.
-    pub listener: &'static str,
-    /// The address.
-    pub address: SocketAddr,
-    /// Why: mostly that something else listens there, or that this machine does not have it.
-    pub reason: io::ErrorKind,
-}
-
-/// The addresses of nodes that cannot be listened on.
-#[must_use]
-pub fn taken_addresses<'a>(runs: impl Iterator<Item = &'a NodeRun>) -> Vec<TakenAddress> {
-    let mut taken = Vec::new();
-    for run in runs {
-        let listen = &run.config.listen;
-        for (listener, address) in [("kv", listen.kv), ("admin", listen.admin), ("http", listen.http)] {
-            if let Err(error) = TcpListener::bind(address) {
-                taken.push(TakenAddress { node: run.name.clone(), listener, address, reason: error.kind() });
-            }
-        }
-    }
-    taken
 }
 
 impl Home for LocalHome {
@@ -404,11 +364,12 @@ impl Home for LocalHome {
                 }
                 State::Stopping { .. } => Presence::Stopping,
                 State::Absent => Presence::Absent {
-                    ended: node.ended.as_ref().map(|(at, asked, reason)| Ended {
+                    ended: node.ended.as_ref().map(|end| Ended {
                         in_a_row: node.in_a_row,
-                        ago: at.elapsed(),
-                        asked: *asked,
-                        reason: reason.clone(),
+                        ago: end.at.elapsed(),
+                        asked: end.asked,
+                        refused: end.refused,
+                        reason: end.reason.clone(),
                     }),
                 },
             };

@@ -28,7 +28,7 @@ pub(super) fn refusals(layout: &Layout, pool: &ValidatedPool) -> Result<Vec<Stri
         let Some(kept) = read(&path).map_err(|error| (path, error))? else {
             continue;
         };
-        if kept.root.is_none_or(|root| root.exists()) && (&kept.range.start, &kept.range.end) != (start, end) {
+        if has_store(Some(&kept)) && (&kept.range.start, &kept.range.end) != (start, end) {
             wrong.push(format!(
                 "StoragePool/{}: the folder of {node} holds the keys from {:?} to {:?} of an earlier pool, this one gives it {start:?} to {end:?}: data does not follow; give replicas and split points as they were, or name the pool otherwise (then the earlier records stay in their folders, unread)",
                 pool.name, kept.range.start, kept.range.end
@@ -36,6 +36,27 @@ pub(super) fn refusals(layout: &Layout, pool: &ValidatedPool) -> Result<Vec<Stri
         }
     }
     Ok(wrong)
+}
+
+/// The folders of a pool's nodes that hold a store, whether the pool is still there or not.
+#[must_use]
+pub fn data_folders(layout: &Layout, pool: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(layout.nodes()).into_iter().flatten().flatten();
+    let held = entries.filter_map(|entry| {
+        let folder = entry.path();
+        let (of, index) = folder.file_name()?.to_str()?.rsplit_once('-')?;
+        let is_node = of == pool && index.bytes().all(|byte| byte.is_ascii_digit());
+        // What cannot be read may hold data.
+        let empty = read(&folder.join(CONFIG_FILE)).is_ok_and(|kept| !has_store(kept.as_ref()));
+        (is_node && !empty).then_some(folder)
+    });
+    let mut held: Vec<PathBuf> = held.collect();
+    held.sort();
+    held
+}
+
+fn has_store(kept: Option<&NodeConfig>) -> bool {
+    kept.is_some_and(|kept| kept.root.as_ref().is_none_or(|root| root.exists()))
 }
 
 fn read(path: &Path) -> io::Result<Option<NodeConfig>> {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::logs::older;
+
 /// What a state folder is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,6 +142,7 @@ impl Layout {
             self.supervisor_lock(),
             self.supervisor_record(),
             self.supervisor_log(),
+            older(&self.supervisor_log()),
             self.settings_file(),
         ] {
             gone(fs::remove_file(&file), &file)?;
@@ -226,8 +229,12 @@ impl Layout {
     }
 }
 
-/// Replaces a file: a reader sees the old or the new, never a part.
+/// Replaces a file: a reader sees the old or the new, never a part. A file that holds this already is left as it is, so that
+/// nothing needs room on a full device but what changed.
 pub(super) fn write_in_one_step(path: &Path, content: &[u8]) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|held| held == content) {
+        return Ok(());
+    }
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.new", std::process::id()));
@@ -236,17 +243,6 @@ pub(super) fn write_in_one_step(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&beside, path)
-}
-
-/// A log that has grown over this starts anew at the next start of who writes it; one older file is kept.
-const LARGEST_LOG: u64 = 16 << 20;
-
-/// Opens a log at its end.
-pub(super) fn open_log(path: &Path) -> io::Result<fs::File> {
-    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > LARGEST_LOG) {
-        fs::rename(path, path.with_extension("log.old"))?;
-    }
-    fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
 #[cfg(test)]
@@ -274,6 +270,7 @@ mod tests {
         let layout = Layout::new(folder.path().join("fleet"));
         layout.create(HomeSettings::default()).unwrap();
         fs::write(layout.root().join("notes.txt"), "mine").unwrap();
+        fs::write(older(&layout.supervisor_log()), "long ago").unwrap();
         fs::create_dir_all(layout.node("main-0").join("tiers/hot")).unwrap();
         layout.destroy().unwrap();
         let left: Vec<_> = fs::read_dir(layout.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -16,20 +16,27 @@
 //! Who changes objects ([`ObjectStore`]) needs no supervisor: it sees the change in its next round. Nodes are children of the
 //! supervisor, but do not depend on it: they go on when it is gone, and the next one takes them up ([`process`]).
 
+mod addresses;
 mod endpoints;
 mod events;
 mod home;
 mod kept_ranges;
 mod layout;
 mod lock;
+mod logs;
+mod node_process;
 mod object_store;
 pub mod process;
 mod supervisor;
 
+pub use addresses::{TakenAddress, taken_addresses};
 pub use endpoints::EndpointsError;
 pub use events::{EventLog, EventLogError};
-pub use home::{LocalHome, LocalHomeError, NodeProcess, TakenAddress, taken_addresses};
+pub use home::{LocalHome, LocalHomeError};
+pub use kept_ranges::data_folders;
 pub use layout::{HomeSettings, Layout, LayoutError, Purpose};
 pub use lock::{LockError, SupervisorLock, SupervisorRecord};
+pub use logs::last_words;
+pub use node_process::NodeProcess;
 pub use object_store::{ObjectStore, StoreError};
 pub use supervisor::{Stopped, SupervisorError, stop_leftovers, supervise};

@@ -6,18 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::MissedTickBehavior;
 
 use super::home::{LocalHome, LocalHomeError};
 use super::layout::Layout;
 use super::lock::{LockError, SupervisorLock};
+use crate::chain::chain;
 use crate::controller::Controller;
 
 /// Between two rounds where nothing is heard.
 const ROUND: Duration = Duration::from_millis(250);
 /// Between two looks at nodes that drain.
 const LOOK: Duration = Duration::from_millis(50);
-/// Rounds that fail in a row before the supervisor gives up: the state folder is gone or broken.
-const MOST_FAILURES: u32 = 120;
+/// Rounds that fail in a row before the supervisor asks whether its state folder is still there.
+const MANY_FAILURES: u32 = 120;
+/// Between two looks at the size of the logs.
+const LOGS: Duration = Duration::from_secs(30);
 
 /// Why a supervisor does not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +52,11 @@ pub async fn supervise(
     stop: impl Future<Output = ()>,
 ) -> Result<Stopped, SupervisorError> {
     let lock = SupervisorLock::take(&layout)?;
-    let home = Arc::new(LocalHome::open(layout, program, clock)?);
+    let home = Arc::new(LocalHome::open(layout.clone(), program, clock)?);
     let mut controller = Controller::new(Arc::clone(&home), clock).await?;
     tokio::pin!(stop);
+    let mut logs = tokio::time::interval(LOGS);
+    logs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut told, mut failures) = (false, 0_u32);
     loop {
         match controller.round().await {
@@ -62,11 +68,11 @@ pub async fn supervise(
                     tracing::info!(nodes = round.wanted, "the fleet is supervised");
                 }
             }
-            // A disk that is full now may not be later; nodes go on meanwhile.
+            // A disk that is full now may not be later; nodes go on meanwhile. A folder that is gone does not come back.
             Err(error) => {
                 failures += 1;
-                tracing::error!(error = %crate::controller::chain(&error), "a round failed and is tried again");
-                if failures >= MOST_FAILURES {
+                tracing::error!(error = %chain(&error), "a round failed and is tried again");
+                if failures >= MANY_FAILURES && !matches!(layout.settings(), Ok(Some(_))) {
                     return Err(error.into());
                 }
             }
@@ -74,6 +80,11 @@ pub async fn supervise(
         tokio::select! {
             () = &mut stop => break,
             () = tokio::time::sleep(ROUND) => {}
+            _ = logs.tick() => {
+                if let Err(error) = home.bound_logs() {
+                    tracing::warn!(error = %chain(&error), "a log is not bounded");
+                }
+            }
             () = async {
                 controller.node_changed().await;
                 // Several nodes often change at once.

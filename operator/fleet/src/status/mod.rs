@@ -4,6 +4,7 @@ mod figures;
 mod moves;
 mod node;
 mod tier;
+mod trouble;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,8 @@ pub struct View<'a> {
     pub observed: &'a BTreeMap<String, Observed>,
     /// What the nodes say.
     pub statuses: &'a BTreeMap<String, v1::NodeStatus>,
+    /// Nodes that cannot be started, and why.
+    pub unstarted: &'a BTreeMap<String, String>,
     /// What is to be done and what is held back.
     pub plan: &'a Plan,
     /// How far migrations are that are not over.
@@ -94,6 +97,11 @@ impl View<'_> {
         nodes.iter().map(|(name, _)| name.as_str()).partition(|name| serves(self.statuses.get(*name)))
     }
 
+    /// How many do all that they are for: reads and writes.
+    fn whole(&self, nodes: &[(&String, &DesiredNode)]) -> usize {
+        nodes.iter().filter(|(name, _)| self.statuses.get(*name).is_some_and(node::serves_whole)).count()
+    }
+
     fn set(&self, to: &mut Vec<Condition>, about: ConditionType, said: Said, generation: Option<i64>) {
         condition::set(to, about, said.verdict, said.reason, said.message, generation, self.now);
     }
@@ -108,11 +116,14 @@ impl View<'_> {
     ) {
         let (up, down) = self.serving(nodes);
         let pending = self.pending(nodes);
+        let short: Vec<String> =
+            up.iter().filter_map(|name| Some(format!("{name}: {}", self.short_of_space(name)?))).collect();
         let ready = match (invalid, down.as_slice()) {
             (Some(reason), _) => said(false, Reason::InvalidSpec, reason),
             (None, []) if nodes.is_empty() => {
                 said(false, Reason::ReferenceNotFound, "there is no node: apply a StoragePool")
             }
+            (None, []) if !short.is_empty() => said(false, Reason::OutOfSpace, short.join("; ")),
             (None, []) => match &pending {
                 None => said(true, Reason::AsDeclared, format!("{} of {} nodes serve", up.len(), nodes.len())),
                 Some(why) => said(false, Reason::Reconciling, why.as_str()),
@@ -132,7 +143,11 @@ impl View<'_> {
             None => said(false, Reason::AsDeclared, "nothing is left to do"),
         };
         self.set(to, ConditionType::Progressing, progressing, generation);
-        let troubles: Vec<String> = nodes.iter().filter_map(|(name, _)| self.trouble(name)).chain(extra).collect();
+        let troubles: Vec<String> = nodes
+            .iter()
+            .filter_map(|(name, _)| Some(format!("{name}: {}", self.trouble(name)?.1)))
+            .chain(extra)
+            .collect();
         let degraded = if troubles.is_empty() {
             said(false, Reason::AsDeclared, "nothing needs attention")
         } else {
@@ -162,20 +177,6 @@ impl View<'_> {
         (!waiting.is_empty()).then(|| waiting.join("; "))
     }
 
-    /// What needs attention about a node.
-    fn trouble(&self, name: &str) -> Option<String> {
-        if let Some(status) = self.statuses.get(name) {
-            return match status.health() {
-                v1::Health::Serving | v1::Health::Draining | v1::Health::Unspecified => None,
-                v1::Health::ReadOnly | v1::Health::NotServing => Some(format!("{name}: {}", status.health_reason)),
-            };
-        }
-        match self.observed.get(name).map(|node| &node.presence) {
-            Some(Presence::Absent { ended: Some(ended) }) if !ended.asked => Some(format!("{name}: {}", ended.reason)),
-            _ => None,
-        }
-    }
-
     fn invalid(&self, kind: Kind, name: &str) -> Option<&str> {
         let found = self.desired.invalid.iter().find(|(of, named, _)| *of == kind && named == name);
         found.map(|(_, _, reason)| reason.as_str())
@@ -188,7 +189,7 @@ impl View<'_> {
         let status = cluster.status.get_or_insert_default();
         status.observed_generation = generation;
         status.cluster_id = cluster.metadata.uid.clone();
-        status.nodes = Some(format!("{}/{}", self.serving(&nodes).0.len(), nodes.len()));
+        status.nodes = Some(format!("{}/{}", self.whole(&nodes), nodes.len()));
         status.endpoints = nodes.iter().map(|(_, node)| node.run.config.listen.kv.to_string()).collect();
         status.pools = Some(count(pools.len() as u64));
         let invalid = pools.iter().find_map(|pool| self.invalid(Kind::StoragePool, pool));
@@ -210,7 +211,7 @@ impl View<'_> {
         status.observed_generation = generation;
         status.replicas =
             Some(count(nodes.iter().filter(|(name, _)| self.observed.contains_key(*name)).count() as u64));
-        status.ready_replicas = Some(count(self.serving(&nodes).0.len() as u64));
+        status.ready_replicas = Some(count(self.whole(&nodes) as u64));
         self.group(&mut status.conditions, &nodes, (self.invalid(Kind::StoragePool, &name), None), generation);
     }
 }

@@ -5,12 +5,9 @@ use thermocline_crds::reasons::Reason;
 use thermocline_crds::v1alpha1::{NodeState, NodeTierStatus, StorageNode};
 use thermocline_proto::v1;
 
-use super::{View, count, said};
+use super::{Said, View, count, said};
 use crate::home::Presence;
 use crate::reconcile::serves;
-
-/// Ends in a row after which a node is said to loop.
-const LOOPING: u32 = 3;
 
 impl View<'_> {
     pub(super) fn node(&self, node: &mut StorageNode) {
@@ -24,7 +21,8 @@ impl View<'_> {
         status.state = match presence {
             None => NodeState::Pending,
             Some(Presence::Absent { .. } | Presence::Stopping) => NodeState::Stopped,
-            Some(Presence::Running { .. }) if serves(said_by_node) => NodeState::Ready,
+            // One that only reads is not ready: it refuses writes.
+            Some(Presence::Running { .. }) if said_by_node.is_some_and(serves_whole) => NodeState::Ready,
             Some(Presence::Running { .. }) if said_by_node.is_some() => NodeState::NotReady,
             // It was ready in this run: now it is silent.
             Some(Presence::Running { .. }) if matches!(status.state, NodeState::Ready | NodeState::NotReady) => {
@@ -43,25 +41,7 @@ impl View<'_> {
             status.version = Some(said_by_node.version.clone());
             status.tiers = said_by_node.tiers.iter().map(node_tier).collect();
         }
-        let ready = match (presence, said_by_node) {
-            (Some(Presence::Running { .. }), Some(told)) if serves(Some(told)) => {
-                said(true, Reason::AsDeclared, "it serves")
-            }
-            (Some(Presence::Running { .. }), Some(told)) => {
-                said(false, Reason::NodesNotReady, told.health_reason.as_str())
-            }
-            (Some(Presence::Running { .. }), None) => said(false, Reason::Reconciling, "it does not answer yet"),
-            (Some(Presence::Stopping), _) => said(false, Reason::Stopped, "it drains"),
-            (Some(Presence::Absent { ended: Some(ended) }), _) if ended.asked => {
-                said(false, Reason::Stopped, "it was stopped")
-            }
-            (Some(Presence::Absent { ended: Some(ended) }), _) => {
-                said(false, Reason::CrashLooping, ended.reason.as_str())
-            }
-            (Some(Presence::Absent { ended: None }) | None, _) => {
-                said(false, Reason::Reconciling, "it was not started yet")
-            }
-        };
+        let ready = self.node_ready(&name, presence, said_by_node);
         self.set(&mut status.conditions, ConditionType::Ready, ready, generation);
         let named = [(&name, desired)];
         let pending = named.iter().filter_map(|(name, node)| node.map(|node| (*name, node))).collect::<Vec<_>>();
@@ -70,14 +50,43 @@ impl View<'_> {
             None => said(false, Reason::AsDeclared, "nothing is left to do"),
         };
         self.set(&mut status.conditions, ConditionType::Progressing, progressing, generation);
-        let looping = matches!(presence, Some(Presence::Absent { ended: Some(ended) }) if ended.in_a_row >= LOOPING);
         let degraded = match self.trouble(&name) {
-            Some(trouble) if looping => said(true, Reason::CrashLooping, trouble),
-            Some(trouble) => said(true, Reason::NodesNotReady, trouble),
+            Some((reason, trouble)) => said(true, reason, trouble),
             None => said(false, Reason::AsDeclared, "nothing needs attention"),
         };
         self.set(&mut status.conditions, ConditionType::Degraded, degraded, generation);
     }
+
+    fn node_ready(&self, name: &str, presence: Option<&Presence>, told: Option<&v1::NodeStatus>) -> Said {
+        let trouble = |reason| said(false, reason, self.trouble(name).map_or_else(String::new, |(_, trouble)| trouble));
+        match (presence, told) {
+            (Some(Presence::Running { .. }), Some(told)) if serves_whole(told) => {
+                said(true, Reason::AsDeclared, "it serves")
+            }
+            (Some(Presence::Running { .. }), Some(told)) if serves(Some(told)) => trouble(Reason::OutOfSpace),
+            (Some(Presence::Running { .. }), Some(told)) => {
+                said(false, Reason::NodesNotReady, told.health_reason.as_str())
+            }
+            (Some(Presence::Running { .. }), None) => said(false, Reason::Reconciling, "it does not answer yet"),
+            (Some(Presence::Stopping), _) => said(false, Reason::Stopped, "it drains"),
+            (_, _) if self.unstarted.contains_key(name) => trouble(Reason::CannotStart),
+            (Some(Presence::Absent { ended: Some(ended) }), _) if ended.asked => {
+                said(false, Reason::Stopped, "it was stopped")
+            }
+            (Some(Presence::Absent { ended: Some(ended) }), _) => {
+                let reason = if ended.refused { Reason::Refused } else { Reason::CrashLooping };
+                said(false, reason, ended.reason.as_str())
+            }
+            (Some(Presence::Absent { ended: None }) | None, _) => {
+                said(false, Reason::Reconciling, "it was not started yet")
+            }
+        }
+    }
+}
+
+/// Whether it takes writes too.
+pub(super) fn serves_whole(told: &v1::NodeStatus) -> bool {
+    told.health() == v1::Health::Serving
 }
 
 fn node_tier(tier: &v1::TierStatus) -> NodeTierStatus {

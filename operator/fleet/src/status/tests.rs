@@ -1,8 +1,8 @@
 //! What is told, and when it is written.
 
 use super::*;
-use crate::desired::{Placement, desired as desired_of};
-use crate::home::Ended;
+use crate::desired::desired as desired_of;
+use crate::home::{Ended, Placement};
 use crate::revision::Memory;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -24,6 +24,7 @@ struct Scene {
     desired: Desired,
     observed: BTreeMap<String, Observed>,
     statuses: BTreeMap<String, v1::NodeStatus>,
+    unstarted: BTreeMap<String, String>,
 }
 
 fn scene(version: &str) -> Scene {
@@ -47,6 +48,7 @@ fn scene(version: &str) -> Scene {
         desired,
         observed: [("main-0".to_owned(), Observed { presence, restarts: 2 })].into(),
         statuses: [("main-0".to_owned(), status)].into(),
+        unstarted: BTreeMap::new(),
     }
 }
 
@@ -56,6 +58,7 @@ impl Scene {
             desired: &self.desired,
             observed: &self.observed,
             statuses: &self.statuses,
+            unstarted: &self.unstarted,
             plan: &Plan::default(),
             migrations: &BTreeMap::new(),
             now: Timestamp::from_second(second).unwrap(),
@@ -116,7 +119,8 @@ fn a_node_that_ended_by_itself_is_told_with_its_reason() {
     let mut scene = scene("0.1.0");
     scene.settle();
     scene.statuses.clear();
-    let ended = Ended { in_a_row: 3, ago: Duration::ZERO, asked: false, reason: "exit status 2".into() };
+    let ended =
+        Ended { in_a_row: 3, ago: Duration::ZERO, asked: false, refused: false, reason: "exit status 2".into() };
     scene.observed.get_mut("main-0").unwrap().presence = Presence::Absent { ended: Some(ended) };
     let told = scene.told(2);
     let node = told.iter().find(|object| object.kind() == Kind::StorageNode).unwrap();
@@ -126,6 +130,55 @@ fn a_node_that_ended_by_itself_is_told_with_its_reason() {
         "{text}"
     );
     assert_eq!(conditions(&told, Kind::StorageCluster)[1].1, "False", "no node serves");
+}
+
+#[test]
+fn a_node_that_refuses_to_start_is_told_apart_from_one_that_ends_and_one_that_cannot_be_started() {
+    let mut scene = scene("0.1.0");
+    scene.statuses.clear();
+    let mut ended = Ended { in_a_row: 1, ago: Duration::ZERO, asked: false, refused: true, reason: "not mine".into() };
+    let told = |scene: &Scene| {
+        let node = scene.told(2).into_iter().find(|object| object.kind() == Kind::StorageNode).unwrap();
+        let json = node.to_json().unwrap();
+        let find =
+            |about: &str| json["status"]["conditions"].as_array().unwrap().iter().find(|one| one["type"] == about);
+        ["Ready", "Degraded"].map(|about| {
+            let one = find(about).unwrap();
+            format!("{} {} {}", one["status"], one["reason"], one["message"]).replace('"', "")
+        })
+    };
+    scene.observed.get_mut("main-0").unwrap().presence = Presence::Absent { ended: Some(ended.clone()) };
+    assert_eq!(told(&scene), ["False Refused not mine", "True Refused not mine"]);
+    ended.refused = false;
+    scene.observed.get_mut("main-0").unwrap().presence = Presence::Absent { ended: Some(ended) };
+    assert_eq!(told(&scene), ["False CrashLooping not mine", "True NodesNotReady not mine"]);
+    scene.unstarted.insert("main-0".into(), "no space left".into());
+    assert_eq!(told(&scene), ["False CannotStart no space left", "True CannotStart no space left"]);
+}
+
+#[test]
+fn a_node_under_its_reserve_is_not_ready_and_says_where_to_free_space() {
+    let mut scene = scene("0.1.0");
+    let status = scene.statuses.get_mut("main-0").unwrap();
+    status.health = v1::Health::ReadOnly.into();
+    status.health_reason = "the device of tier hot is under its reserve".into();
+    status.tiers[0].under_reserve = true;
+    let told = scene.told(1);
+    for kind in [Kind::StorageCluster, Kind::StoragePool, Kind::StorageNode] {
+        let ready = &conditions(&told, kind)[0];
+        assert_eq!((ready.0.as_str(), ready.1.as_str()), ("Ready", "False"), "{kind}");
+        let text = told.iter().find(|object| object.kind() == kind).unwrap().to_yaml().unwrap();
+        for part in ["OutOfSpace", "the device of tier hot", "/nodes/main-0/tiers/hot", "StorageTier/hot"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+    let available = &conditions(&told, Kind::StorageCluster)[1];
+    assert_eq!((available.0.as_str(), available.1.as_str()), ("Available", "True"), "it reads");
+    // Not the tier: then the log.
+    scene.statuses.get_mut("main-0").unwrap().tiers[0].under_reserve = false;
+    let told = scene.told(1);
+    let node = told.iter().find(|object| object.kind() == Kind::StorageNode).unwrap().to_yaml().unwrap();
+    assert!(node.contains("/nodes/main-0/root"), "{node}");
 }
 
 #[test]
