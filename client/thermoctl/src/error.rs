@@ -27,7 +27,7 @@ pub enum CommandError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// A control call failed.
-    #[error("{operation} at node {node} failed: {}", status_text(source))]
+    #[error("{operation} at node {node} failed: {}{}", status_text(source), next_step(source))]
     Admin {
         /// The call.
         operation: &'static str,
@@ -48,6 +48,9 @@ pub enum CommandError {
         /// The time it had.
         timeout: std::time::Duration,
     },
+    /// A condition on one key did not hold.
+    #[error("{0}; nothing was written")]
+    Condition(String),
     /// A key or object that does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -102,6 +105,16 @@ fn status_text(status: &tonic::Status) -> String {
     if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() }
 }
 
+/// What to do about a node that cannot be reached.
+fn next_step(status: &tonic::Status) -> &'static str {
+    match status.code() {
+        tonic::Code::Unavailable => {
+            "; see whether it runs (`thermoctl local status`), start a local fleet with `thermoctl local up -f DIR`"
+        }
+        _ => "",
+    }
+}
+
 /// A status among causes, which errors hold in a box because of its size.
 fn status_of<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a tonic::Status> {
     let boxed = cause.downcast_ref::<Box<tonic::Status>>().map(AsRef::as_ref);
@@ -122,6 +135,7 @@ impl CommandError {
             Self::Client(error) => client_code(error),
             Self::Admin { source, .. } => admin_code(source.code()),
             Self::AdminDeadline { .. } => ExitCode::Unavailable,
+            Self::Condition(_) => ExitCode::ConditionFailed,
             Self::NotFound(_) => ExitCode::NotFound,
             Self::Move(_) | Self::Read { .. } | Self::Encode(_) => ExitCode::Failed,
             // A reader that has seen enough (`thermoctl scan | head`) is no failure.

@@ -28,6 +28,11 @@ const PROGRAM: &str = "thermoctl";
 /// Its name as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-thermocline";
 
+/// What to do about an argument that is no text.
+const NOT_TEXT: &str = "
+Arguments are UTF-8 text. Keys and values of other bytes are given as base64, with --base64.
+";
+
 /// Runs a command line, `arguments[0]` being the program's name, and returns how it ended.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let plugin = is_kubectl_plugin(arguments.first());
@@ -43,6 +48,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => {
             // Help and version are printed by the same path and are no failure.
             let _ = error.print();
+            if error.kind() == clap::error::ErrorKind::InvalidUtf8 {
+                let _ = std::io::stderr().lock().write_all(NOT_TEXT.as_bytes());
+            }
             return if error.exit_code() == 0 { ExitCode::Success } else { ExitCode::Usage };
         }
     };

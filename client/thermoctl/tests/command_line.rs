@@ -96,6 +96,9 @@ async fn failures_have_their_exit_codes_and_say_what_to_do() {
     cluster.run(&["put", "a", "1"]).await;
     let condition = cluster.run(&["put", "a", "2", "--if-absent"]).await;
     assert_eq!(condition.code, 4, "{condition:?}");
+    assert!(condition.stderr.contains("the key \"a\" exists already, with version"), "{condition:?}");
+    let gone = cluster.run(&["del", "none", "--if-version", "3"]).await;
+    assert!(gone.code == 4 && gone.stderr.contains("the key \"none\" has no record"), "{gone:?}");
 
     let usage = cluster.run(&["scan", "--start", "b", "--end", "a"]).await;
     assert_eq!(usage.code, 2, "{usage:?}");
@@ -108,6 +111,17 @@ async fn failures_have_their_exit_codes_and_say_what_to_do() {
     let nobody = run(THERMOCTL.as_ref(), &["--endpoints", "127.0.0.1:1:1", "--timeout", "2s", "get", "a"], "").await;
     assert_eq!(nobody.code, 5, "{nobody:?}");
 
+    let stopped = tempfile::tempdir().unwrap();
+    let file = "{nodes: [{name: gone, kv: \"127.0.0.1:1\", admin: \"127.0.0.1:1\", range: {}}]}";
+    fs::write(stopped.path().join("endpoints.yaml"), file).unwrap();
+    let home = stopped.path().to_str().unwrap();
+    let stopped = run(THERMOCTL.as_ref(), &["--home", home, "--timeout", "2s", "tiers"], "").await;
+    assert!(stopped.code == 5 && stopped.stderr.contains("thermoctl local up"), "{stopped:?}");
+    for timeout in ["abc", "10", "0s"] {
+        let wrong = cluster.run(&["--timeout", timeout, "get", "a"]).await;
+        assert!(wrong.code == 2 && wrong.stderr.contains("such as 500ms"), "{wrong:?}");
+    }
+
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().to_str().unwrap();
     let no_cluster = run(THERMOCTL.as_ref(), &["--home", home, "get", "a"], "").await;
@@ -116,6 +130,41 @@ async fn failures_have_their_exit_codes_and_say_what_to_do() {
 
     let no_terminal = cluster.run(&["top"]).await;
     assert_eq!(no_terminal.code, 2, "{no_terminal:?}");
+}
+
+#[tokio::test]
+async fn an_argument_that_is_no_text_is_told_how_bytes_are_given() {
+    let bytes = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff");
+    let output = Command::new(THERMOCTL).arg("get").arg::<&std::ffi::OsStr>(bytes).output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("--base64"), "{said}");
+}
+
+#[tokio::test]
+async fn an_export_that_its_format_cannot_hold_leaves_no_file() {
+    let cluster = Cluster::start().await;
+    cluster.run(&["put", "a", "text"]).await;
+    cluster.run(&["put", "Yg==", "/w==", "--base64"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.csv");
+    let path = file.to_str().unwrap();
+    let refused = cluster.run(&["export", path]).await;
+    assert!(refused.code == 2 && refused.stderr.contains("--base64"), "{refused:?}");
+    assert!(!file.exists(), "it could not be gone on with");
+    assert_eq!(cluster.run(&["export", path, "--base64"]).await.code, 0, "and is not in the way of the next");
+}
+
+#[tokio::test]
+async fn manifests_that_are_not_there_are_wrong_usage_and_the_demonstration_says_where_they_are_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.yaml");
+    for command in ["apply", "validate"] {
+        let ran = run(THERMOCTL.as_ref(), &[command, "-f", missing.to_str().unwrap()], "").await;
+        assert!(ran.code == 2 && ran.stderr.contains("does not exist"), "{ran:?}");
+    }
+    let demo = Command::new(THERMOCTL).arg("demo").current_dir(folder.path()).output().await.unwrap();
+    let said = String::from_utf8_lossy(&demo.stderr);
+    assert!(demo.status.code() == Some(2) && said.contains("examples/make-run") && said.contains("-f DIR"), "{said}");
 }
 
 #[tokio::test]
@@ -207,6 +256,7 @@ async fn a_bench_loads_runs_and_prints_its_seed() {
                 "4",
                 "--seed",
                 "5",
+                "--keep",
                 "-o",
                 "json",
             ])
@@ -222,6 +272,30 @@ async fn a_bench_loads_runs_and_prints_its_seed() {
 }
 
 #[tokio::test]
+async fn a_bench_removes_what_it_wrote_and_nothing_else() {
+    let cluster = Cluster::start().await;
+    cluster.run(&["put", "bench/mine", "1"]).await;
+    let keys = async || {
+        let scan = cluster.run(&["scan", "--keys-only", "-o", "json"]).await;
+        scan.stdout.lines().count()
+    };
+    // One that inserts too.
+    let bench = ["bench", "ycsb-d", "--records", "700", "--operations", "300", "--workers", "4", "--seed", "5"];
+    let ran = cluster.run(&bench).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(keys().await, 1, "only what was there before");
+    let ran = cluster.run(&[&bench[..], &["--keep"]].concat()).await;
+    assert!(ran.code == 0 && ran.stderr.contains("records stay"), "{ran:?}");
+    let kept = keys().await;
+    assert!(kept > 701, "{kept}");
+    let ran = cluster.run(&[&bench[..], &["--skip-load"]].concat()).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(keys().await > 600, "records that were there already stay");
+    let none = cluster.run(&["bench", "uniform", "--duration", "0s"]).await;
+    assert!(none.code == 2 && none.stderr.contains("longer than 0"), "{none:?}");
+}
+
+#[tokio::test]
 async fn without_a_terminal_nothing_is_coloured_or_drawn() {
     let cluster = Cluster::start().await;
     cluster.run(&["put", "a", "1"]).await;
@@ -231,6 +305,28 @@ async fn without_a_terminal_nothing_is_coloured_or_drawn() {
     }
     let forced = cluster.run(&["tiers", "--color", "always"]).await;
     assert!(forced.stdout.contains('\u{1b}'), "{forced:?}");
+}
+
+#[tokio::test]
+async fn on_a_terminal_no_color_leaves_colours_out() {
+    let cluster = Cluster::start().await;
+    cluster.run(&["put", "a", "1"]).await;
+    for (no_color, coloured) in [("", true), ("1", false)] {
+        for arguments in ["tiers", "tiers --nonsense"] {
+            // The program `script` gives it a terminal of its own.
+            let line = format!("{THERMOCTL} --endpoints {} {arguments}", cluster.endpoints);
+            let ran = Command::new("script")
+                .args(["--quiet", "--command", &line, "/dev/null"])
+                .env("NO_COLOR", no_color)
+                .env("TERM", "xterm-256color")
+                .stdin(Stdio::null())
+                .output()
+                .await
+                .unwrap();
+            let shown = String::from_utf8_lossy(&ran.stdout);
+            assert_eq!(shown.contains('\u{1b}'), coloured, "{arguments}, NO_COLOR={no_color}: {shown:?}");
+        }
+    }
 }
 
 #[tokio::test]

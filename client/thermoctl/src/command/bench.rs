@@ -1,6 +1,7 @@
-//! `bench`: loads records, runs a built-in workload and prints throughput and latencies.
+//! `bench`: loads records, runs a built-in workload, prints throughput and latencies, and removes its records.
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -57,8 +58,8 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
         .ok_or_else(|| CommandError::Usage("--value-size must be at most 8Mi".to_owned()))?;
     let seed = arguments.seed.unwrap_or_else(rand::random);
     let target = Arc::new(StoreTarget::new(client.clone(), Arc::clone(&keys), value_bytes));
+    let sink = StoreSink::new(client, LOAD_PATIENCE);
     if !arguments.skip_load {
-        let sink = StoreSink::new(client, LOAD_PATIENCE);
         load(context, &sink, &target, keys.as_ref(), arguments.records, seed).await?;
     }
     let plan = plan(arguments, seed);
@@ -72,7 +73,7 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
             }
         }
     });
-    let report = run_load(target, &plan, live).await;
+    let report = run_load(target, &plan, Arc::clone(&live)).await;
     display.abort();
     stopper.abort();
     let failed = report.operations == 0 && report.errors > 0;
@@ -86,6 +87,14 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
         report,
     };
     context.printer.print(&view, |view| text(context, view))?;
+    // Records that were there before are not this run's to remove.
+    let first = if arguments.skip_load { arguments.records } else { 0 };
+    let own = first..arguments.records + live.inserted();
+    if arguments.keep {
+        context.printer.remark(&format!("{} records stay; --skip-load uses them again", count(own.end - own.start)));
+    } else {
+        remove(context, &sink, keys.as_ref(), own).await?;
+    }
     Ok(if failed { ExitCode::Failed } else { ExitCode::Success })
 }
 
@@ -135,6 +144,32 @@ async fn load(
         count(records),
         rate(records as f64 / seconds)
     ));
+    Ok(())
+}
+
+/// Deletes the records that the run has written.
+async fn remove(
+    context: &Context,
+    sink: &StoreSink,
+    keys: &dyn KeySource,
+    own: Range<u64>,
+) -> Result<(), CommandError> {
+    let bar = progress::bar(&context.printer, Some(own.end - own.start), false);
+    bar.set_message("removing");
+    let batches = own.clone().step_by(LOAD_BATCH as usize).map(|first| {
+        let (bar, numbers) = (&bar, first..own.end.min(first + LOAD_BATCH));
+        async move {
+            let removed = numbers.end - numbers.start;
+            let outcome = sink.delete(numbers.map(|number| keys.key(number)).collect()).await;
+            bar.inc(removed);
+            outcome
+        }
+    });
+    let mut running = stream::iter(batches).buffer_unordered(LOAD_CONCURRENCY);
+    while let Some(removed) = running.next().await {
+        removed?;
+    }
+    bar.finish_and_clear();
     Ok(())
 }
 

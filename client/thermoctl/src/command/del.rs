@@ -2,7 +2,10 @@
 
 use thermocline_client::Batch;
 
-use super::{Ended, put::Written};
+use super::{
+    Ended,
+    put::{Written, told},
+};
 use crate::{
     CommandError, ExitCode,
     args::DelArguments,
@@ -19,8 +22,8 @@ pub(super) async fn run(context: &Context, arguments: &DelArguments) -> Ended {
     for key in keys {
         let version = match arguments.if_version {
             Some(version) => {
-                let batch = Batch::new().delete(key.clone()).when_version(key, version);
-                client.write(batch).await?
+                let batch = Batch::new().delete(key.clone()).when_version(key.clone(), version);
+                client.write(batch).await.map_err(|error| told(error, &key, Some(version)))?
             }
             None => client.delete(key).await?,
         };

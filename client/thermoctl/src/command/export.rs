@@ -1,7 +1,7 @@
 //! `export`: writes records to a file, and goes on after the last whole record of an earlier run.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{BufReader, BufWriter, Seek, SeekFrom, Write},
     path::Path,
     time::Instant,
@@ -68,7 +68,9 @@ pub(super) async fn run(context: &Context, arguments: &ExportArguments) -> Ended
         match scan.next_chunk().await {
             Ok(Some(chunk)) => {
                 for record in &chunk {
-                    writer.write(record)?;
+                    if let Err(error) = writer.write(record) {
+                        return Err(given_up(arguments, writer, error));
+                    }
                 }
                 bar.inc(chunk.len() as u64);
             }
@@ -93,6 +95,16 @@ pub(super) async fn run(context: &Context, arguments: &ExportArguments) -> Ended
         })?;
     }
     Ok(ExitCode::Success)
+}
+
+/// Ends an export that its format cannot hold. A file that was begun for it is removed: it could not be gone on with.
+fn given_up<W: Write>(arguments: &ExportArguments, writer: RecordWriter<W>, error: TransferError) -> CommandError {
+    drop(writer);
+    if matches!(error, TransferError::NotText { .. }) && !arguments.resume && arguments.file.as_os_str() != "-" {
+        // The error to tell is the first one.
+        let _ = fs::remove_file(&arguments.file);
+    }
+    error.into()
 }
 
 fn open(
@@ -158,8 +170,6 @@ fn kept(path: &Path, format: FileFormat) -> Result<Kept, CommandError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

@@ -101,9 +101,8 @@ impl KeyView {
 
 impl RangeView {
     pub(super) fn of(heat: RangeHeat, node: &str) -> Self {
-        let end = if heat.end.is_empty() { "...".to_owned() } else { DisplayKey(&heat.end).to_string() };
         Self {
-            shown: format!("{} to {end}", DisplayKey(&heat.start)),
+            shown: format!("{} to {}", bound(&heat.start, "(first key)"), bound(&heat.end, "(last key)")),
             start: TextField::of(&heat.start),
             end: TextField::of(&heat.end),
             reads_per_day: heat.reads_per_day,
@@ -175,6 +174,11 @@ fn tables(context: &Context, view: &HeatView) -> String {
     format!("{key_table}\n{range_table}")
 }
 
+/// A bound of a range; `open` where there is none.
+fn bound(key: &[u8], open: &str) -> String {
+    if key.is_empty() { open.to_owned() } else { DisplayKey(key).to_string() }
+}
+
 /// How long ago a key was read; nodes say the greatest number where it never was.
 fn since_read(millis: u64) -> Option<u64> {
     (millis != u64::MAX).then_some(millis)
@@ -210,9 +214,11 @@ mod tests {
     #[test]
     fn a_range_of_bytes_is_shown_and_encoded() {
         let view = RangeView::of(RangeHeat { start: vec![0xff].into(), ..RangeHeat::default() }, "n");
-        assert_eq!(view.shown(), "b\"\\xff\" to ...");
+        assert_eq!(view.shown(), "b\"\\xff\" to (last key)");
         let json = serde_json::to_value(&view).unwrap_or_default();
         assert_eq!(json["start"]["base64"], "/w==");
         assert_eq!(json["end"], "");
+        let view = RangeView::of(RangeHeat { end: "m".into(), ..RangeHeat::default() }, "n");
+        assert_eq!(view.shown(), "(first key) to \"m\"");
     }
 }

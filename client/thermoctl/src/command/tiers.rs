@@ -7,7 +7,7 @@ use super::Ended;
 use crate::{
     ExitCode,
     context::Context,
-    output::{bytes, count, nanos, percent},
+    output::{bytes, count, estimate, nanos, percent},
 };
 
 /// A tier of one node, or of all.
@@ -156,7 +156,7 @@ fn row(tier: &TierView) -> Vec<String> {
         bytes(tier.used_bytes),
         bytes(tier.capacity_bytes),
         percent(tier.fill()),
-        count(tier.keys),
+        estimate(tier.keys),
         count(tier.reads),
         percent(tier.read_share),
         latency(tier.read_p50_nanos),

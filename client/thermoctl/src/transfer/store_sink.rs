@@ -28,23 +28,33 @@ impl StoreSink {
         Self { client, patience }
     }
 
-    async fn write_once(&self, batch: &[(Bytes, Bytes)]) -> Result<(), ClientError> {
+    /// Deletes keys, as patiently as records are written.
+    ///
+    /// # Errors
+    /// The last failure, when patience ran out.
+    pub async fn delete(&self, keys: Vec<Bytes>) -> Result<(), ClientError> {
+        self.patiently(keys.into_iter().map(|key| (key, None)).collect()).await
+    }
+
+    /// Puts what has a value and deletes what has none.
+    async fn once(&self, changes: &[(Bytes, Option<Bytes>)]) -> Result<(), ClientError> {
         let ranges = self.client.ranges();
         let mut parts: BTreeMap<usize, Batch> = BTreeMap::new();
-        for (key, value) in batch {
+        for (key, value) in changes {
             let part = parts.entry(ranges.owner(key)).or_default();
-            part.push_put(key.clone(), value.clone());
+            match value {
+                Some(value) => part.push_put(key.clone(), value.clone()),
+                None => part.push_delete(key.clone()),
+            }
         }
         try_join_all(parts.into_values().map(|part| self.client.write(part))).await?;
         Ok(())
     }
-}
 
-impl BatchSink for StoreSink {
-    async fn write(&self, batch: Vec<(Bytes, Bytes)>) -> Result<(), ClientError> {
+    async fn patiently(&self, changes: Vec<(Bytes, Option<Bytes>)>) -> Result<(), ClientError> {
         let give_up = Instant::now() + self.patience;
         loop {
-            let Err(error) = self.write_once(&batch).await else {
+            let Err(error) = self.once(&changes).await else {
                 return Ok(());
             };
             let passes = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown)
@@ -56,5 +66,11 @@ impl BatchSink for StoreSink {
             tracing::info!(%error, "a batch is tried again");
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+impl BatchSink for StoreSink {
+    async fn write(&self, batch: Vec<(Bytes, Bytes)>) -> Result<(), ClientError> {
+        self.patiently(batch.into_iter().map(|(key, value)| (key, Some(value))).collect()).await
     }
 }

@@ -83,6 +83,7 @@ pub struct Live {
     answered: AtomicU64,
     failed: AtomicU64,
     claimed: AtomicU64,
+    inserted: Arc<AtomicU64>,
     cancelled: AtomicBool,
 }
 
@@ -97,6 +98,11 @@ impl Live {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Records that the run may have inserted beyond those that were loaded.
+    pub fn inserted(&self) -> u64 {
+        self.inserted.load(Ordering::Relaxed)
+    }
+
     /// Ends the run after the operations in flight.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
@@ -107,7 +113,6 @@ impl Live {
 pub async fn run<T: Target>(target: Arc<T>, plan: &Plan, live: Arc<Live>) -> Report {
     let start = Instant::now();
     let workers = plan.workers.max(1);
-    let inserted = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
     for worker in 0..workers {
         let stream = OperationStream::new(
@@ -117,7 +122,7 @@ pub async fn run<T: Target>(target: Arc<T>, plan: &Plan, live: Arc<Live>) -> Rep
             plan.max_scan,
             plan.seed,
             (worker, workers),
-            Arc::clone(&inserted),
+            Arc::clone(&live.inserted),
         );
         let schedule = Schedule::new(plan.pace, start, worker, workers);
         tasks.spawn(work(Arc::clone(&target), stream, schedule, plan.stop, start, Arc::clone(&live)));

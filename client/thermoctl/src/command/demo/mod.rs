@@ -9,6 +9,7 @@ mod summary;
 
 use std::{
     io::IsTerminal,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -49,7 +50,7 @@ pub(super) async fn run(context: &Context, arguments: &DemoArguments) -> Ended {
         Some(home) => Layout::new(fleet::absolute(home)?),
         None => Layout::new(home::default_root()?.join("make-run")),
     };
-    let objects = local::read_manifests(&arguments.file)?;
+    let objects = local::read_manifests(manifests(&arguments.file)?)?;
     let seed = arguments.seed.unwrap_or_else(rand::random);
     // Everything that can be wrong is found before anything is started or removed.
     context.printer.remark("reading the data ...");
@@ -81,6 +82,17 @@ pub(super) async fn run(context: &Context, arguments: &DemoArguments) -> Ended {
         context.printer.remark(&format!("the logs are in {}", layout.nodes().display()));
     }
     outcome
+}
+
+/// The manifests, with a hint where the default ones are looked for outside of the repository.
+fn manifests(file: &Path) -> Result<&Path, CommandError> {
+    if file.exists() {
+        return Ok(file);
+    }
+    Err(CommandError::Usage(format!(
+        "there are no manifests at {}; call this in the folder of the repository, or name a folder of manifests with -f DIR",
+        file.display()
+    )))
 }
 
 type FleetTask = JoinHandle<Result<thermocline_fleet::local::Stopped, SupervisorError>>;

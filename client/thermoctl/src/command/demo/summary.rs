@@ -6,7 +6,7 @@ use serde::Serialize;
 use thermocline_crds::v1alpha1::ValidatedTier;
 use thermocline_proto::v1::{CacheStatus, NodeStatus};
 
-use crate::output::{Printer, bytes, count, nanos, percent};
+use crate::output::{Printer, bytes, count, estimate, nanos, percent};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -120,7 +120,7 @@ impl Summary {
                 medium,
                 bytes(tier.used_bytes),
                 share(tier.used_bytes, self.stored_bytes),
-                count(tier.keys),
+                estimate(tier.keys),
                 share(tier.reads, reads),
                 nanos(tier.read_p50_nanos),
                 nanos(tier.read_p99_nanos),
