@@ -369,3 +369,25 @@ async fn the_engine_prints_its_statistics_for_a_person() {
         assert!(text.contains(part), "{part} is missing from: {text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_tells_how_far_it_is_while_it_runs() {
+    let folder = Folder::new();
+    let node = NodeProcess::start(&folder, &[]);
+    let mut kv = node.kv().await;
+    for i in 0..24_u64 {
+        kv.put(put(format!("key/{i:02}"), noise(i, 1 << 20))).await.unwrap();
+    }
+    // A part holds 8 MiB: three of them, a second each.
+    let request = v1::MoveRangeRequest { to_tier: "cold".to_owned(), bytes_per_second: 8 << 20, ..Default::default() };
+    let mut stream = node.admin().await.move_range(request).await.unwrap().into_inner();
+    let mut told = Vec::new();
+    while let Some(progress) = stream.message().await.unwrap() {
+        told.push(progress);
+    }
+    let percents: Vec<u32> = told.iter().map(|progress| progress.percent).collect();
+    assert!(percents.is_sorted(), "{percents:?}");
+    assert!(percents.iter().any(|percent| (1..100).contains(percent)), "{percents:?}");
+    let last = told.last().unwrap();
+    assert_eq!((last.state.as_str(), last.percent, last.records), ("completed", 100, 24));
+}
