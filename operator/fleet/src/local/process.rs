@@ -95,13 +95,18 @@ fn see(pid: u32) -> Option<Seen> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The fields after the command's name, which may hold blanks and brackets itself: state first, start time twentieth.
+/// The fields after the command's name, which may hold blanks and brackets itself: state first, the count of threads
+/// eighteenth, start time twentieth.
+///
+/// A process has ended when its last thread has: until then its files stay open and its locks held, whatever is said of the
+/// first one.
 fn parse_stat(text: &str) -> Option<Seen> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
-    let start_ticks = fields.nth(18)?.parse().ok()?;
-    Some(Seen { start_ticks, ended: matches!(state, "Z" | "X" | "x") })
+    let threads: u64 = fields.nth(16)?.parse().ok()?;
+    let start_ticks = fields.nth(1)?.parse().ok()?;
+    Some(Seen { start_ticks, ended: matches!(state, "Z" | "X" | "x") && threads <= 1 })
 }
 
 #[cfg(test)]
@@ -132,6 +137,13 @@ mod tests {
     fn a_command_with_brackets_and_blanks_in_its_name_is_read() {
         let line = "12 (a) b (c)) S 1 12 12 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 1 1";
         assert_eq!(parse_stat(line), Some(Seen { start_ticks: 4242, ended: false }));
+    }
+
+    #[test]
+    fn a_process_has_ended_with_its_last_thread_and_not_with_its_first() {
+        let line = |threads: u32| format!("12 (a) Z 1 12 12 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 {threads} 0 4242 1 1 1");
+        assert_eq!(parse_stat(&line(3)), Some(Seen { start_ticks: 4242, ended: false }));
+        assert_eq!(parse_stat(&line(1)), Some(Seen { start_ticks: 4242, ended: true }));
     }
 
     #[test]
