@@ -134,7 +134,7 @@ impl LocalHome {
         let now = Instant::now();
         let adopt = |(name, record): (String, NodeProcess)| {
             tracing::info!(node = name, "a node that runs is taken up");
-            let log_before = logs::length(&logs::of_node(&layout, &name));
+            let log_before = logs::length(&layout.node_log(&name));
             let state = State::Running { since: now };
             (name, Node { record, child: None, state, in_a_row: 0, ended: None, log_before })
         };
@@ -209,7 +209,7 @@ impl LocalHome {
             None if process::is_alive(&node.record.process) => return,
             None => ("it ended".to_owned(), false),
         };
-        let log = logs::of_node(&self.layout, name);
+        let log = self.layout.node_log(name);
         let reason = match logs::last_words_after(&log, node.log_before) {
             _ if asked => how,
             Some(words) if refused => format!("{how}: {words} (log: {})", log.display()),
@@ -227,7 +227,7 @@ impl LocalHome {
     /// # Errors
     /// That a log cannot be cut.
     pub(super) fn bound_logs(&self) -> Result<(), LocalHomeError> {
-        let logs = self.nodes.lock().keys().map(|name| logs::of_node(&self.layout, name)).collect::<Vec<_>>();
+        let logs = self.nodes.lock().keys().map(|name| self.layout.node_log(name)).collect::<Vec<_>>();
         let own = self.layout.supervisor_log();
         logs.iter().chain([&own]).try_for_each(|log| logs::bound(log).map_err(failed("cut", log)))
     }
@@ -251,7 +251,7 @@ impl LocalHome {
 
     fn start(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
         self.write_config(run)?;
-        let log_path = logs::of_node(&self.layout, &run.name);
+        let log_path = self.layout.node_log(&run.name);
         let log = logs::open(&log_path).map_err(failed("open", &log_path))?;
         let log_before = logs::length(&log_path);
         let errors = log.try_clone().map_err(failed("open", &log_path))?;

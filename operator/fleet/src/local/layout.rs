@@ -186,6 +186,12 @@ impl Layout {
         self.nodes().join(name)
     }
 
+    /// A node's log.
+    #[must_use]
+    pub fn node_log(&self, name: &str) -> PathBuf {
+        self.node(name).join("node.log")
+    }
+
     /// The folder of the records of processes.
     #[must_use]
     pub fn runs(&self) -> PathBuf {

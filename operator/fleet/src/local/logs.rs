@@ -6,8 +6,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::layout::Layout;
-
 /// A log that has grown over this begins anew; what it held is kept as one older file.
 const LARGEST: u64 = 16 << 20;
 /// Of a log, what is read to say why its writer ended.
@@ -45,15 +43,10 @@ fn bound_to(path: &Path, most: u64) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.set_len(0)
 }
 
-/// The log of a node.
-pub(super) fn of_node(layout: &Layout, name: &str) -> PathBuf {
-    layout.node(name).join("node.log")
-}
-
-/// What a node said last: its own error, else the last line of its log.
+/// What the writer of a log said last: a node's own error, else the last line.
 #[must_use]
-pub fn last_words(layout: &Layout, name: &str) -> Option<String> {
-    last_words_after(&of_node(layout, name), 0)
+pub fn last_words(log: &Path) -> Option<String> {
+    last_words_after(log, 0)
 }
 
 /// How long a log is.

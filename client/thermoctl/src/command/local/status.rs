@@ -80,7 +80,8 @@ fn why(layout: &Layout, name: &str, told: &StorageNodeStatus, runs: bool) -> Opt
         Some(ready) => Some(ready.message.clone()),
         None if runs => None,
         // It could not be told in the object, such as on a full device: its log is what is left to ask.
-        None => last_words(layout, name).map(|words| format!("it does not run; the last words of its log: {words}")),
+        None => last_words(&layout.node_log(name))
+            .map(|words| format!("it does not run; the last words of its log: {words}")),
     }
 }
 
