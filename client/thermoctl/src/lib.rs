@@ -79,6 +79,8 @@ fn start_log(verbose: u8) {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
+        // A line that cannot be written, such as on a full device, is left out; telling so there would be a panic.
+        .log_internal_errors(false)
         .with_ansi(false)
         .without_time()
         .finish();

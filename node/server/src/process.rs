@@ -1,5 +1,6 @@
 //! The life of the process: logs, configuration, node, signals, exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use thermocline_engine::OpenError;
@@ -82,10 +83,8 @@ pub fn run(args: &Args) -> Exit {
         Ok(()) => Exit::Stopped,
         Err(error) => {
             // The one place where an error is printed. Not as a log: it may be that there are none, and a person waits.
-            #[allow(clippy::print_stderr)]
-            {
-                eprintln!("thermocline-node: {}", telemetry::chain(&error));
-            }
+            // Where it cannot be written the exit status is what is left to tell.
+            let _ = writeln!(std::io::stderr(), "thermocline-node: {}", telemetry::chain(&error));
             error.exit()
         }
     }

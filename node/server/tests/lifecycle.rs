@@ -150,6 +150,23 @@ async fn a_second_process_on_the_folder_says_so_and_exits_with_3() {
     node.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_log_cannot_be_written_serves_and_stops_as_any_other() {
+    let folder = Folder::new();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut node = NodeProcess::start_logging_to(&folder, &[], full);
+    let mut kv = node.kv().await;
+    kv.put(put("key", "value")).await.unwrap();
+    assert_eq!(value(&mut kv, "key").await.unwrap(), b"value");
+    node.signal(Signal::TERM);
+    assert_eq!(node.wait().code(), Some(0));
+    // Nor does an error that cannot be told change how it ends.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut refused = support::command();
+    refused.arg("--config").arg(folder.config()).args(["--node", "another"]).stderr(full);
+    assert_eq!(refused.status().unwrap().code(), Some(2));
+}
+
 #[test]
 fn a_folder_of_another_node_is_refused_and_left_as_it_is() {
     let folder = Folder::new();

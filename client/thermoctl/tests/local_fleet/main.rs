@@ -8,7 +8,7 @@ mod objects;
 mod starts;
 mod support;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use serde_json::Value;
 use support::*;
@@ -108,6 +108,27 @@ fn a_node_whose_start_was_not_recorded_is_found_and_not_run_twice() {
     let unrecorded = process::started(now[1].1).unwrap();
     fleet.ok(&["local", "down"]);
     assert!(!process::is_alive(&unrecorded), "and it is stopped with the others");
+}
+
+#[test]
+fn a_supervisor_whose_log_cannot_be_written_goes_on() {
+    let fleet = Fleet::new();
+    fleet.up();
+    fleet.ok(&["local", "down"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut supervisor = Command::new(env!("CARGO_BIN_EXE_thermoctl"))
+        .args(["--verbose", "local", "supervise"])
+        .env("THERMOCLINE_HOME", fleet.home())
+        .env("THERMOCLINE_NODE_BINARY", node_program())
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    until("the fleet is ready", || {
+        assert_eq!(supervisor.try_wait().unwrap(), None, "it goes on");
+        (condition(&fleet.get(&["tc", "demo"]), "Ready")["status"] == "True").then_some(())
+    });
+    fleet.ok(&["local", "down"]);
+    assert_eq!(supervisor.wait().unwrap().code(), Some(0));
 }
 
 #[test]

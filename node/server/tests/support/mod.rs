@@ -96,6 +96,12 @@ pub struct NodeProcess {
 impl NodeProcess {
     /// Starts a node over the folder and waits until it serves.
     pub fn start(folder: &Folder, arguments: &[&str]) -> Self {
+        let log = std::fs::File::create(folder.path().join("node.log")).unwrap();
+        Self::start_logging_to(folder, arguments, log)
+    }
+
+    /// As [`Self::start`], with its standard error going to this file.
+    pub fn start_logging_to(folder: &Folder, arguments: &[&str], standard_error: std::fs::File) -> Self {
         let ready = folder.path().join("ready.json");
         let _ = std::fs::remove_file(&ready);
         let log = folder.path().join("node.log");
@@ -106,12 +112,12 @@ impl NodeProcess {
             .arg(&ready)
             .args(arguments)
             .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).unwrap())
+            .stderr(standard_error)
             .spawn()
             .unwrap();
         let text = within("the ready file", || {
             if let Some(status) = child.try_wait().unwrap() {
-                panic!("the node ended with {status}: {}", std::fs::read_to_string(&log).unwrap());
+                panic!("the node ended with {status}: {}", std::fs::read_to_string(&log).unwrap_or_default());
             }
             std::fs::read_to_string(&ready).ok()
         });
@@ -190,7 +196,7 @@ impl NodeProcess {
 
     /// What it logged so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
