@@ -192,6 +192,14 @@ impl Devices {
         Ok(self.faults.unreadable(file, unreadable)?)
     }
 
+    /// Lets every sync of a file or folder on a device fail, or succeed again. Injected devices only.
+    ///
+    /// # Errors
+    /// When the device is not injected.
+    pub fn unsyncable(&self, path: &Path, unsyncable: bool) -> Result<()> {
+        Ok(self.faults.unsyncable(path, unsyncable)?)
+    }
+
     /// What the store asks for free space: the system, and for injected devices their switches.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn DeviceProbe> {

@@ -95,6 +95,8 @@ pub enum CrashPoint {
     MoveDone,
     /// Moves have left enough deletes in the fastest tier: their ranges are about to be compacted. No step of a move.
     DeletesDue,
+    /// A checkpoint is about to copy the files of a tier. No step of a move.
+    CheckpointCopying,
     /// A wipe is journaled.
     WipeJournaled,
     /// Some tiers are wiped.

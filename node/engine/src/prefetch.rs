@@ -130,3 +130,57 @@ impl Inner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::write::stripes::Stripes;
+    use crate::{Durability, Engine, EngineOptions, Environment, Medium, TierSpec};
+
+    fn open(folder: &std::path::Path, row_cache_bytes: u64) -> Engine {
+        let mut tier = TierSpec::new("hot", 0, Medium::Nvme, folder.join("hot"), 1 << 30);
+        tier.settings.reserve_bytes = 1 << 20;
+        let mut options = EngineOptions::new(vec![tier], 64 << 20);
+        options.background_moves = false;
+        options.row_cache_bytes = Some(row_cache_bytes);
+        Engine::open(options, Environment::system(7)).unwrap()
+    }
+
+    #[test]
+    fn what_could_not_be_cached_is_not_counted_as_fetched() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open(folder.path(), 1 << 20);
+        let inner = engine.inner();
+        engine.put(b"k", b"value", Durability::Wal).unwrap();
+        let writer = inner.stripes.write_one(Stripes::of(b"k"));
+        inner.fetch_key(b"k").unwrap();
+        assert!(!inner.row_cache.holds(b"k"));
+        assert_eq!(inner.prefetch.statistics().prefetched_bytes, 0);
+        drop(writer);
+        inner.fetch_key(b"k").unwrap();
+        assert!(inner.row_cache.holds(b"k"));
+        assert!(inner.prefetch.statistics().prefetched_bytes > 0);
+    }
+
+    #[test]
+    fn a_full_cache_takes_what_is_fetched_without_a_miss_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open(folder.path(), 64 << 10);
+        let inner = engine.inner();
+        for i in 0..400_u32 {
+            engine.put(&i.to_be_bytes(), &[1; 1000], Durability::Wal).unwrap();
+        }
+        // Read twice each: the second miss is what a full cache asks for.
+        for i in (0..300_u32).flat_map(|i| [i, i]) {
+            engine.get(&i.to_be_bytes()).unwrap();
+        }
+        let used = inner.row_cache.used_bytes() as f64;
+        assert!(used > 0.9 * inner.row_cache.capacity_bytes() as f64, "the cache is not full: {used} bytes");
+        let held = (300..400_u32).filter(|i| {
+            inner.fetch_key(&i.to_be_bytes()).unwrap();
+            inner.row_cache.holds(&i.to_be_bytes())
+        });
+        let held = held.count();
+        assert!(held > 50, "{held} of 100 fetched rows were taken");
+    }
+}

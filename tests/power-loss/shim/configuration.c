@@ -38,7 +38,7 @@ static bool below(const char *path, const char *folder)
 
 struct scope scope_of(const char *path)
 {
-    struct scope scope = {-1, throttle_of(path), no_space_of(path), unreadable_of(path)};
+    struct scope scope = {-1, throttle_of(path), no_space_of(path), marks_of(path)};
     for (int i = 0; i < root_count; i++)
         if (below(path, roots[i])) {
             scope.root = i;

@@ -175,7 +175,7 @@ EXPORT ssize_t pwritev(int descriptor, const struct iovec *parts, int count, off
 #define FROM(descriptor_)                                                                                                             \
     do {                                                                                                                              \
         struct descriptor source_;                                                                                                    \
-        if (watched((descriptor_), &source_) && unreadable((descriptor_), &source_)) {                                                \
+        if (watched((descriptor_), &source_) && has_mark((descriptor_), &source_, ".unreadable")) {                                   \
             errno = EIO;                                                                                                              \
             return -1;                                                                                                                \
         }                                                                                                                             \

@@ -36,7 +36,7 @@ bool descriptor_path(int descriptor, char path[PATH_MAX])
 
 static bool interesting(const struct scope *scope)
 {
-    return recorded(scope) || scope->throttle >= 0 || scope->no_space >= 0 || scope->unreadable >= 0;
+    return recorded(scope) || scope->throttle >= 0 || scope->no_space >= 0 || scope->marks >= 0;
 }
 
 void watch(int descriptor)

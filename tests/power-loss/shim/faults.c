@@ -1,10 +1,11 @@
 /*
- * Injected faults: slow devices, full devices and unreadable files, by path prefix.
+ * Injected faults: slow devices, full devices and files that cannot be read or synced, by path prefix.
  *
  * THERMOCLINE_THROTTLE       "prefix=bytes_per_second,..."; 0 is unlimited
  * THERMOCLINE_THROTTLE_RATES a file of little-endian u64, one per prefix in that order, that overrides the rates while the program runs
  * THERMOCLINE_NOSPACE_FLAG   "prefix=flag_path,..."; while the flag exists, writes below the prefix fail with ENOSPC
- * THERMOCLINE_UNREADABLE     "prefix=suffix,..."; while a file PATH and suffix exists, reads of the file PATH below the prefix fail with EIO
+ * THERMOCLINE_MARKS          "prefix=on,..."; below the prefix, while a file PATH.unreadable exists, reads of the file PATH fail with EIO,
+ *                            and while PATH.unsyncable exists syncs of the file or folder PATH do
  *
  * A throttled prefix is one device: all its reads and writes queue up behind each other, a sync costs one block of 4096 bytes.
  */
@@ -33,11 +34,8 @@ static struct {
 } full[MAXIMUM_FAULTS];
 static int full_count;
 
-static struct {
-    char prefix[PATH_MAX];
-    char suffix[PATH_MAX];
-} damaged[MAXIMUM_FAULTS];
-static int damaged_count;
+static char marked[MAXIMUM_FAULTS][PATH_MAX];
+static int marked_count;
 
 /* Takes one "prefix=value" off the list. The value is copied to `value`. */
 static const char *next_pair(const char *list, char prefix[PATH_MAX], char value[PATH_MAX])
@@ -90,12 +88,11 @@ void faults_configure(void)
         list = next_pair(list, full[full_count].prefix, full[full_count].flag);
         full_count++;
     }
-    list = getenv("THERMOCLINE_UNREADABLE");
+    list = getenv("THERMOCLINE_MARKS");
     while (list && *list) {
-        if (damaged_count == MAXIMUM_FAULTS)
-            die("more than 16 prefixes with unreadable files", 0);
-        list = next_pair(list, damaged[damaged_count].prefix, damaged[damaged_count].suffix);
-        damaged_count++;
+        if (marked_count == MAXIMUM_FAULTS)
+            die("more than 16 prefixes with marks", 0);
+        list = next_pair(list, marked[marked_count++], value);
     }
 }
 
@@ -121,25 +118,25 @@ int no_space_of(const char *path)
     return -1;
 }
 
-int unreadable_of(const char *path)
+int marks_of(const char *path)
 {
-    for (int i = 0; i < damaged_count; i++)
-        if (below(path, damaged[i].prefix))
+    for (int i = 0; i < marked_count; i++)
+        if (below(path, marked[i]))
             return i;
     return -1;
 }
 
-bool unreadable(int file, const struct descriptor *descriptor)
+bool has_mark(int file, const struct descriptor *descriptor, const char *suffix)
 {
     char path[PATH_MAX];
-    int index = descriptor->scope.unreadable, saved = errno;
-    bool is = false;
-    if (index >= 0 && descriptor_path(file, path) && strlen(path) + strlen(damaged[index].suffix) < sizeof path) {
-        strcat(path, damaged[index].suffix);
-        is = syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
+    int saved = errno;
+    bool has = false;
+    if (descriptor->scope.marks >= 0 && descriptor_path(file, path) && strlen(path) + strlen(suffix) < sizeof path) {
+        strcat(path, suffix);
+        has = syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
     }
     errno = saved;
-    return is;
+    return has;
 }
 
 bool out_of_space(const struct descriptor *descriptor)

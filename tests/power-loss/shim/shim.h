@@ -60,7 +60,7 @@ struct scope {
     int root;
     int throttle;
     int no_space;
-    int unreadable;
+    int marks;
 };
 
 struct descriptor {
@@ -122,10 +122,10 @@ void log_payload(enum record kind, const struct payload *payload);
 void faults_configure(void);
 int throttle_of(const char *path);
 int no_space_of(const char *path);
-int unreadable_of(const char *path);
+int marks_of(const char *path);
 void throttle(const struct descriptor *descriptor, uint64_t bytes);
 bool out_of_space(const struct descriptor *descriptor);
-bool unreadable(int file, const struct descriptor *descriptor);
+bool has_mark(int file, const struct descriptor *descriptor, const char *suffix);
 
 /* data.c */
 int tracked_truncate(int descriptor, const struct descriptor *watch, uint64_t length);

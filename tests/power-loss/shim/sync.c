@@ -112,6 +112,10 @@ static int sync_with(int descriptor, long call)
         if (!watched(descriptor, &watch_now))
             return (int)syscall(call, descriptor);
     }
+    if (has_mark(descriptor, &watch_now, ".unsyncable")) {
+        errno = EIO;
+        return -1;
+    }
     throttle(&watch_now, 4096);
     if (!recorded(&watch_now.scope))
         return (int)syscall(call, descriptor);

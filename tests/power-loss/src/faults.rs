@@ -38,14 +38,17 @@ pub enum FaultError {
     },
 }
 
-/// The mark beside a file whose reads fail.
+/// The mark beside a file whose reads fail ...
 const UNREADABLE: &str = ".unreadable";
+/// ... and beside a file or folder whose syncs do.
+const UNSYNCABLE: &str = ".unsyncable";
 
 /// Folders whose device can be slowed down or filled up at any moment, and whose files can become unreadable. At most 16.
 ///
 /// A slow device serves its reads, writes and syncs one after the other at the given rate; reads that the page cache would have
 /// answered wait too. `mmap` is not slowed. A full one refuses writes and reservations with `ENOSPC`; all else goes on.
-/// Reading an unreadable file answers `EIO`; opening and writing it do not fail.
+/// Reading an unreadable file answers `EIO`; opening and writing it do not fail. So do syncs of what is
+/// unsyncable.
 #[derive(Debug)]
 pub struct DeviceFaults {
     rates: PathBuf,
@@ -86,7 +89,7 @@ impl DeviceFaults {
         command.env("THERMOCLINE_THROTTLE", list(&|_| "0".to_owned()));
         command.env("THERMOCLINE_THROTTLE_RATES", &self.rates);
         command.env("THERMOCLINE_NOSPACE_FLAG", list(&|index| self.flag(index).display().to_string()));
-        command.env("THERMOCLINE_UNREADABLE", list(&|_| UNREADABLE.to_owned()));
+        command.env("THERMOCLINE_MARKS", list(&|_| "on".to_owned()));
         preload(command, SHIM_LIBRARY)
     }
 
@@ -120,13 +123,25 @@ impl DeviceFaults {
     /// # Errors
     /// A file below no prefix, or a mark that cannot be written.
     pub fn unreadable(&self, file: &Path, unreadable: bool) -> Result<(), FaultError> {
+        self.mark(file, UNREADABLE, unreadable)
+    }
+
+    /// Lets every sync of a file or folder fail, or succeed again. A mark of its name is put beside it.
+    ///
+    /// # Errors
+    /// A path below no prefix, or a mark that cannot be written.
+    pub fn unsyncable(&self, path: &Path, unsyncable: bool) -> Result<(), FaultError> {
+        self.mark(path, UNSYNCABLE, unsyncable)
+    }
+
+    fn mark(&self, file: &Path, suffix: &str, set: bool) -> Result<(), FaultError> {
         if !self.prefixes.iter().any(|prefix| file.starts_with(prefix)) {
             return Err(FaultError::UnknownPrefix { path: file.to_owned() });
         }
         let mut mark = file.as_os_str().to_owned();
-        mark.push(UNREADABLE);
+        mark.push(suffix);
         let mark = PathBuf::from(mark);
-        let switched = match (unreadable, mark.exists()) {
+        let switched = match (set, mark.exists()) {
             (true, _) => fs::write(&mark, []),
             (false, true) => fs::remove_file(&mark),
             (false, false) => Ok(()),

@@ -128,6 +128,21 @@ fn an_unreadable_file_fails_its_reads_alone_until_the_mark_goes() {
 }
 
 #[test]
+fn an_unsyncable_folder_fails_its_syncs_alone() {
+    let disk = two_devices();
+    let (faults, slow) = faults(&disk);
+    let folder = slow.join("folder");
+    fs::create_dir(&folder).unwrap();
+    faults.unsyncable(&folder, true).unwrap();
+    let mut command = disk.probe();
+    let operations = ["-sync slow/folder", "sync slow", "sync slow/a", "sync fast"];
+    let output = feed(faults.command(&mut command), &operations);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let refusals = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(refusals.matches("Input/output error").count(), 1, "{refusals}");
+}
+
+#[test]
 fn an_unknown_prefix_is_refused() {
     let disk = two_devices();
     let (faults, _) = faults(&disk);

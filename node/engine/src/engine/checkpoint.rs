@@ -40,8 +40,9 @@ impl Inner {
             identity::create_folder(&TierLayout(tier.path.clone()).data())?;
         }
         let exported = |index: usize| tiers[index].path.join("export");
-        let slower: Vec<_> =
-            (1..tiers.len()).map(|i| self.database.keep_tier(i)?.export(exported(i))).collect::<Result<_>>()?;
+        let slower: Vec<_> = (1..tiers.len())
+            .map(|i| self.database.keep_tier(i)?.export(exported(i), &self.environment))
+            .collect::<Result<_>>()?;
         // Most of the fastest tier is flushed before writers are held up.
         self.buffered.flush(&self.database)?;
         self.database.raw().flush_cf(self.database.tier(0)).attempting("flush the fastest tier")?;
@@ -52,7 +53,7 @@ impl Inner {
             (self.database.keep_tier(0)?, self.database.meta_records()?)
         };
         // With writers at work again: to another file system the whole tier is copied.
-        let fastest = fastest.export(exported(0))?;
+        let fastest = fastest.export(exported(0), &self.environment)?;
         let handles = tiers.iter().map(|identity| TierHandle {
             column_family: identity.column_family(),
             data: TierLayout(identity.path.clone()).data(),

@@ -12,6 +12,7 @@ use rocksdb::{
 
 use super::database::{Database, META, TierHandle};
 use super::tuning;
+use crate::environment::{CrashPoint, Environment};
 use crate::error::{IoContext, Result, RocksContext};
 use crate::tier::identity;
 
@@ -50,8 +51,9 @@ impl Database {
 }
 
 impl Kept<'_> {
-    /// Links the files into a new folder.
-    pub(crate) fn export(mut self, folder: PathBuf) -> Result<Exported> {
+    /// Links the files into a new folder; to another file system it copies them.
+    pub(crate) fn export(mut self, folder: PathBuf, environment: &Environment) -> Result<Exported> {
+        environment.pass(CrashPoint::CheckpointCopying)?;
         fs::create_dir_all(&folder).on("create the export folder", &folder)?;
         self.link_files(&folder)?;
         let mut files = ExportImportFilesMetaData::default();
