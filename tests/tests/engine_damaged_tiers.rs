@@ -75,7 +75,12 @@ fn answer<T: Send + 'static>(engine: &Engine, what: &str, operation: impl FnOnce
     let (sender, receiver) = mpsc::channel();
     let engine = engine.clone();
     // Not joined: it may wait for ever, and this process ends with the test.
-    std::thread::spawn(move || drop(sender.send(operation(&engine))));
+    std::thread::spawn(move || {
+        let answer = operation(&engine);
+        // Before it is told: whoever hears it may open the store anew.
+        drop(engine);
+        drop(sender.send(answer));
+    });
     receiver.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("{what} does not answer"))
 }
 
