@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::admission::Limits;
-use crate::config::{ConfigError, Override};
+use crate::config::{ConfigError, LENGTHS_OF_TIME, Override};
 
 /// The Thermocline storage node.
 #[derive(Debug, Clone, Parser)]
@@ -29,7 +29,7 @@ pub struct Args {
     pub ready_file: Option<PathBuf>,
 
     /// How long a stop waits for requests in flight.
-    #[arg(long, env = "THERMOCLINE_GRACE_PERIOD", value_name = "TIME", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "THERMOCLINE_GRACE_PERIOD", value_name = "TIME", default_value = "20s", value_parser = length_of_time)]
     pub grace_period: Duration,
 
     /// How logs are written.
@@ -153,6 +153,10 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+fn length_of_time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| format!("is not a length of time; write {LENGTHS_OF_TIME}"))
+}
+
 /// One batch of the largest size must fit, or it could never be written.
 fn at_least_batch(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -180,6 +184,15 @@ mod tests {
                 let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
                 assert_eq!(variable, Some(expected));
             }
+        }
+    }
+
+    #[test]
+    fn a_grace_period_that_is_none_is_told_what_one_looks_like() {
+        for (text, good) in [("300ms", true), ("1m 30s", true), ("abc", false), ("20", false)] {
+            let parsed = Args::try_parse_from(["thermocline-node", "--config", "x", "--grace-period", text]);
+            assert_eq!(parsed.is_ok(), good, "{text}");
+            assert!(parsed.err().is_none_or(|error| error.to_string().contains("500ms")), "{text}");
         }
     }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::byte_size::{self, ByteSize};
 use super::error::Problems;
 
+/// What a length of time may look like; used in messages.
+pub const LENGTHS_OF_TIME: &str = "numbers with a unit, such as 500ms, 30s, 10m, 24h or 1h 30m";
+
 /// Parses a size of at least `least`.
 pub(super) fn size(problems: &mut Problems, field: &str, text: &str, least: ByteSize) -> Option<ByteSize> {
     match ByteSize::from_str(text) {
@@ -34,11 +37,7 @@ pub(super) fn duration(problems: &mut Problems, field: &str, text: &str, least: 
             None
         }
         Err(_) => {
-            problems.add(
-                field,
-                format!("`{text}` is not a length of time"),
-                "numbers with a unit, such as 500ms, 30s, 10m, 24h or 1h 30m",
-            );
+            problems.add(field, format!("`{text}` is not a length of time"), LENGTHS_OF_TIME);
             None
         }
     }

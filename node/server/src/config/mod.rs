@@ -21,6 +21,7 @@ use std::path::Path;
 
 use thermocline_node_config::NodeConfig;
 
+pub use amounts::LENGTHS_OF_TIME;
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use check::check;
 pub use error::{ConfigError, FieldProblem};
