@@ -245,10 +245,16 @@ pub(super) fn write_in_one_step(path: &Path, content: &[u8]) -> io::Result<()> {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.new", std::process::id()));
     let beside = path.with_file_name(name);
-    let mut file = fs::File::create(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    let written = fs::File::create(&beside).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    });
+    if written.is_err() {
+        // On a full device a torn file beside it would take the room that the next attempt needs.
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }
 
 #[cfg(test)]
@@ -268,6 +274,16 @@ mod tests {
         fs::write(other.join("letter.txt"), "dear").unwrap();
         let refused = Layout::new(other).create(settings).unwrap_err();
         assert!(matches!(refused, LayoutError::Foreign { .. }), "{refused}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object.yaml");
+        fs::create_dir_all(path.join("in the way")).unwrap();
+        write_in_one_step(&path, b"new").unwrap_err();
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["object.yaml"]);
     }
 
     #[test]
