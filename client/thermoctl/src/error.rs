@@ -137,6 +137,8 @@ impl CommandError {
             Self::AdminDeadline { .. } => ExitCode::Unavailable,
             Self::Condition(_) => ExitCode::ConditionFailed,
             Self::NotFound(_) => ExitCode::NotFound,
+            // A file that was named and is not there: the command line is wrong.
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => ExitCode::Usage,
             Self::Move(_) | Self::Read { .. } | Self::Encode(_) => ExitCode::Failed,
             // A reader that has seen enough (`thermoctl scan | head`) is no failure.
             Self::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => ExitCode::Success,

@@ -100,6 +100,9 @@ async fn failures_have_their_exit_codes_and_say_what_to_do() {
     let gone = cluster.run(&["del", "none", "--if-version", "3"]).await;
     assert!(gone.code == 4 && gone.stderr.contains("the key \"none\" has no record"), "{gone:?}");
 
+    let no_file = cluster.run(&["import", "/nonexistent"]).await;
+    assert!(no_file.code == 2 && no_file.stderr.contains("/nonexistent"), "{no_file:?}");
+
     let usage = cluster.run(&["scan", "--start", "b", "--end", "a"]).await;
     assert_eq!(usage.code, 2, "{usage:?}");
 
