@@ -108,6 +108,10 @@ mod tests {
             "somebody looks at its configuration"
         );
         assert_eq!(node_of(&line("vi", &["/state/nodes/main-0/node.yaml".into()]), ours), None);
+        for others in [["--check", "--ready-file"], ["--config", "--log"]] {
+            let words = [others[0], "/state/nodes/main-0/node.yaml", others[1], "ready.json"].map(OsString::from);
+            assert_eq!(node_of(&line("another", &words), ours), None, "{others:?}");
+        }
         assert_eq!(node_of(b"", ours), None, "a thread of the kernel");
     }
 }
