@@ -103,7 +103,7 @@ pub enum EngineError {
          copy, or replace the device"
     )]
     TierDamaged {
-        /// What was refused: `writes are refused` or `nothing moves`.
+        /// What was refused: `writes are refused` or `nothing moves there`.
         refused: &'static str,
         /// The damaged tier.
         tier: String,

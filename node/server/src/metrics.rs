@@ -97,6 +97,7 @@ definitions! {
     TIER_READS = Counter "thermocline_tier_reads_total" ["tier"] "Reads the tier answered.";
     TIER_READ_DURATION = Summary "thermocline_tier_read_duration_seconds" ["tier"] "Latency of the reads the tier answered.";
     TIER_COMPRESSION = Gauge "thermocline_tier_compression_ratio" ["tier"] "Logical over stored bytes; 0 while there are no files.";
+    TIER_DAMAGED = Gauge "thermocline_tier_damaged" ["tier"] "1 while compactions of the tier meet files that they cannot read; alert, it fills up.";
     TIER_UNDER_RESERVE = Gauge "thermocline_tier_under_reserve" ["tier"] "1 while the tier's device is under its reserve.";
     TIER_DISK_USAGE = Gauge "thermocline_disk_usage_ratio" ["tier"] "Share of the tier's file system in use, by anyone.";
 

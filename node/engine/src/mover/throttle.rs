@@ -114,9 +114,8 @@ impl Inner {
     }
 
     fn check_damage(&self, to: usize) -> Result<()> {
-        // Delayed writes of the fastest tier hold all moves up.
-        match [to, 0].into_iter().find_map(|tier| Some((tier, self.database.damage(tier)?))) {
-            Some((tier, detail)) => Err(self.tier_damaged("nothing moves", tier, &detail)),
+        match self.database.damage(to) {
+            Some(detail) => Err(self.tier_damaged("nothing moves there", to, &detail)),
             None => Ok(()),
         }
     }

@@ -97,7 +97,12 @@ impl Database {
 
     /// Why user writes are refused: level 0 of the fastest tier is full and its compactions meet damage.
     pub(crate) fn refusing_damage(&self) -> Option<Arc<String>> {
-        self.events.damage.refusing.load_full().filter(|_| Guard::DamageRefuses.on())
+        let damage = &self.events.damage;
+        // Asked by every write.
+        if damage.count.load(Ordering::Relaxed) == 0 || !Guard::DamageRefuses.on() {
+            return None;
+        }
+        damage.refusing.load_full()
     }
 
     /// Looks whether the fastest tier is damaged, takes over from RocksDB's stall triggers while it is, and decides

@@ -155,6 +155,7 @@ impl Families {
         self.set(&table::TIER_READS, name, tier.reads as f64);
         self.set(&table::TIER_COMPRESSION, name, tier.compression_ratio);
         self.set(&table::TIER_UNDER_RESERVE, name, flag(tier.under_reserve));
+        self.set(&table::TIER_DAMAGED, name, flag(tier.damage.is_some()));
         self.summary(&table::TIER_READ_DURATION, name, &tier.read_latency);
         if let Some(share) = disk_usage {
             self.set(&table::TIER_DISK_USAGE, name, share);
