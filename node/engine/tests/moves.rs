@@ -150,6 +150,42 @@ fn a_bulk_drop_spares_what_is_demoted_meanwhile() {
 }
 
 #[test]
+fn what_is_queued_of_a_key_is_written_before_its_copy_leaves_the_fastest_tier() {
+    let (folder, pauses) = (tempfile::tempdir().unwrap(), Pauses::default());
+    let engine = open_with(folder.path(), 2, pauses.environment_without_flusher());
+    put(&engine, b"k", b"old");
+    pauses.arm(CrashPoint::DropJournaled);
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| move_all(&engine, "cold"));
+        pauses.wait(CrashPoint::DropJournaled);
+        let version = engine.put(b"k", b"queued", Durability::Buffered).unwrap();
+        pauses.arm(CrashPoint::Dropped);
+        pauses.release(CrashPoint::DropJournaled);
+        pauses.wait(CrashPoint::Dropped);
+        // Written later it could have been met by the delete.
+        let copies = engine.explain(b"k").unwrap().copies;
+        pauses.release(CrashPoint::Dropped);
+        mover.join().unwrap();
+        assert_eq!((copies[0].tier.as_str(), copies[0].version), ("hot", version), "{copies:?}");
+    });
+    assert_eq!(value(&engine, b"k").unwrap(), b"queued");
+}
+
+#[test]
+fn what_is_queued_of_a_key_is_written_before_its_copy_goes_up_from_a_tier_that_is_emptied() {
+    let (folder, pauses) = (tempfile::tempdir().unwrap(), Pauses::default());
+    let engine = open_with(folder.path(), 2, pauses.environment_without_flusher());
+    put(&engine, b"k", b"old");
+    move_all(&engine, "cold");
+    let version = engine.put(b"k", b"queued", Durability::Buffered).unwrap();
+    engine.empty_tier("cold", &Cancel::default()).unwrap();
+    // Written later the copy could have come over it.
+    let copies = engine.explain(b"k").unwrap().copies;
+    assert_eq!((copies.len(), copies[0].version), (1, version), "{copies:?}");
+    assert_eq!(value(&engine, b"k").unwrap(), b"queued");
+}
+
+#[test]
 fn a_move_that_loses_its_lease_stops_before_its_next_effect() {
     for point in [CrashPoint::FileWritten, CrashPoint::DropJournaled] {
         let (folder, pauses) = (tempfile::tempdir().unwrap(), Pauses::default());

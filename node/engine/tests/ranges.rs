@@ -129,6 +129,32 @@ fn a_wipe_that_failed_half_done_is_finished_when_the_store_opens() {
 }
 
 #[test]
+fn writers_stay_out_of_a_range_whose_wipe_failed_until_it_was_wiped() {
+    for point in [CrashPoint::WipeJournaled, CrashPoint::WipeHalfDone] {
+        let (folder, pauses) = (tempfile::tempdir().unwrap(), Pauses::default());
+        let engine = open_with(folder.path(), 3, pauses.environment());
+        fill(&engine, 1);
+        spread(&engine);
+        pauses.fail(point);
+        let lease = engine.lease_range(&half()).unwrap();
+        assert!(engine.wipe(&lease).is_err());
+        drop(lease);
+        // Opening would empty the range: nothing may be acknowledged in it.
+        for durability in [Durability::Wal, Durability::Buffered] {
+            let refused = engine.put(&key(1), b"lost", durability);
+            assert!(matches!(refused, Err(EngineError::RangeFenced { .. })), "{point:?}: {refused:?}");
+        }
+        let lease = engine.lease_range(&half()).unwrap();
+        engine.wipe(&lease).unwrap();
+        drop(lease);
+        put(&engine, &key(1), b"kept");
+        let hash = engine.logical_hash(&KeyRange::all()).unwrap();
+        drop(engine);
+        assert_eq!(open(folder.path(), 3).logical_hash(&KeyRange::all()).unwrap(), hash, "{point:?}");
+    }
+}
+
+#[test]
 fn an_install_that_failed_leaves_an_empty_range_and_the_callers_old_records() {
     for point in
         [CrashPoint::InstallJournaled, CrashPoint::WalSynced, CrashPoint::Ingested, CrashPoint::InstallHalfDone]

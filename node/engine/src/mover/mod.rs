@@ -11,6 +11,8 @@ mod deletes;
 mod demote;
 mod empty;
 pub(crate) mod journal;
+#[cfg(test)]
+mod order_test;
 mod progress;
 mod promote;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
     SystemClock, TierSpec, WriteOutcome,
 };
 
-fn open(folder: &Path, tiers: usize) -> Engine {
+pub(super) fn open(folder: &Path, tiers: usize) -> Engine {
     let tier = |name: &str, rank, medium| {
         let mut spec = TierSpec::new(name, rank, medium, folder.join(name), 1 << 30);
         spec.settings.reserve_bytes = 1 << 20;
@@ -29,7 +29,7 @@ fn open(folder: &Path, tiers: usize) -> Engine {
     Engine::open(options, Environment::system(7)).unwrap()
 }
 
-fn move_all(engine: &Engine, to: &str) {
+pub(super) fn move_all(engine: &Engine, to: &str) {
     let (range, to) = (KeyRange::all(), to.to_owned());
     let (cancel, progress) = (&Cancel::default(), &|_| {});
     engine.move_range(&MoveRequest { range, to, bytes_per_second: None, cancel, progress }).unwrap();
@@ -40,7 +40,7 @@ fn value(engine: &Engine, key: &[u8]) -> Option<Bytes> {
 }
 
 /// Waits for a thread, at most so long: enough for it to do what it must not do.
-fn linger(thread: &std::thread::ScopedJoinHandle<'_, impl Sized>) {
+pub(super) fn linger(thread: &std::thread::ScopedJoinHandle<'_, impl Sized>) {
     for _ in 0..50 {
         if thread.is_finished() {
             return;

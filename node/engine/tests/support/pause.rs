@@ -28,6 +28,17 @@ impl Pauses {
         super::hooked(move |point| pauses.pass(point))
     }
 
+    /// The same, and the queue of buffered writes is written only where somebody else than its own thread asks for it.
+    pub fn environment_without_flusher(&self) -> Environment {
+        let pauses = self.clone();
+        super::hooked(move |point| {
+            if point == CrashPoint::BufferedFlush && std::thread::current().name() == Some("buffered-flush") {
+                return Err("the test keeps the queue".to_owned());
+            }
+            pauses.pass(point)
+        })
+    }
+
     fn pass(&self, point: CrashPoint) -> Result<(), String> {
         let (state, changed) = &*self.0;
         let mut state = state.lock();
