@@ -1,4 +1,5 @@
-//! The engine's threads: the flusher of buffered writes, the watch over space, the mover. They end with the last handle.
+//! The engine's threads: the flusher of buffered writes, the watch over space, readers of parts, the mover. They end
+//! with the last handle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use crate::error::{EngineError, chain};
 use crate::mover::{run_mover, run_sweep};
 use crate::options::EngineOptions;
 use crate::prefetch::run_prefetch;
+use crate::read::part_readers::run_part_reader;
 use crate::write::buffered::MAX_AGE;
 
 /// How long a thread may sleep before it looks whether the store closes.
@@ -32,6 +34,9 @@ impl Background {
             spawn("buffered-flush", inner, flush_buffered),
             spawn("space-watch", inner, move |inner| watch_space(inner, interval)),
         ];
+        for _ in 0..inner.part_readers.threads() {
+            threads.push(spawn("multi-get", inner, run_part_reader));
+        }
         if options.background_moves {
             threads.push(spawn("prefetch", inner, run_prefetch));
             threads.push(spawn("mover", inner, run_mover));

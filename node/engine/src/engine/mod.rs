@@ -29,6 +29,7 @@ use crate::error::{EngineError, Result};
 use crate::lease::{Fences, Leases};
 use crate::mover::{Bucket, MoverControl};
 use crate::prefetch::Prefetch;
+use crate::read::part_readers::PartReaders;
 use crate::read::readers::Readers;
 use crate::read::row_cache::RowCache;
 use crate::rocks::Database;
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) stats: Stats,
     pub(crate) heat: Temperature,
     pub(crate) prefetch: Prefetch,
+    pub(crate) part_readers: PartReaders,
     pub(crate) policy: ArcSwap<ValidPolicy>,
     pub(crate) move_budget: Bucket,
     pub(crate) mover: MoverControl,

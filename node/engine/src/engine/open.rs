@@ -19,6 +19,7 @@ use crate::lease::{Fences, Leases};
 use crate::mover::{Bucket, MoverControl};
 use crate::options::EngineOptions;
 use crate::prefetch::Prefetch;
+use crate::read::part_readers::PartReaders;
 use crate::read::readers::Readers;
 use crate::read::row_cache::RowCache;
 use crate::rocks::{Database, Opening, TierHandle};
@@ -174,6 +175,7 @@ fn open_inner(
         stats: Stats::default(),
         heat,
         prefetch: Prefetch::default(),
+        part_readers: PartReaders::new(std::thread::available_parallelism().map_or(1, usize::from)),
         policy: ArcSwap::from_pointee(policy),
         move_budget: Bucket::default(),
         mover: MoverControl::default(),

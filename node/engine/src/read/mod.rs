@@ -2,6 +2,7 @@
 
 pub(crate) mod merge;
 mod multi;
+pub(crate) mod part_readers;
 pub(crate) mod point;
 #[cfg(test)]
 mod readahead_test;

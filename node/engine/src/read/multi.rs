@@ -10,15 +10,20 @@ use crate::format::keys;
 use crate::format::record::{self, RecordKind};
 use crate::write::batch::check_key;
 
-/// Under so many keys a second thread costs more than it saves.
-const PARALLEL_FROM: usize = 512;
+/// Positions in the call, with what was found.
+pub(super) type Answers = Vec<(usize, Option<Record>)>;
 
 /// A key that the row cache did not have.
-struct Wanted<'a> {
+pub(super) struct Wanted {
     position: usize,
-    key: &'a [u8],
     data_key: Vec<u8>,
     before: BeforeRead,
+}
+
+impl Wanted {
+    fn key(&self) -> &[u8] {
+        keys::decode(&self.data_key).unwrap_or_default()
+    }
 }
 
 impl Inner {
@@ -34,7 +39,7 @@ impl Inner {
                 continue;
             }
             let before = self.row_cache.before_read(&self.stripes, key);
-            wanted.push(Wanted { position, key, data_key: keys::encode(key), before });
+            wanted.push(Wanted { position, data_key: keys::encode(key), before });
         }
         if wanted.is_empty() {
             return Ok(answers);
@@ -47,28 +52,10 @@ impl Inner {
         Ok(answers)
     }
 
-    fn find_all(&self, mut wanted: Vec<Wanted<'_>>) -> Result<Vec<(usize, Option<Record>)>> {
-        // Asked last: the system reads files to answer.
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        if wanted.len() < PARALLEL_FROM || cores() < 2 {
-            return self.find_some(wanted);
-        }
-        let second = wanted.split_off(wanted.len() / 2);
-        std::thread::scope(|scope| {
-            let helper = scope.spawn(|| self.find_some(second));
-            let mut found = self.find_some(wanted)?;
-            match helper.join() {
-                Ok(rest) => found.extend(rest?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-            Ok(found)
-        })
-    }
-
-    fn find_some(&self, mut wanted: Vec<Wanted<'_>>) -> Result<Vec<(usize, Option<Record>)>> {
+    pub(super) fn find_some(&self, mut wanted: Vec<Wanted>) -> Result<Answers> {
         let _reading = self.readers.enter();
         let mut answers = Vec::with_capacity(wanted.len());
-        wanted.retain(|want| match self.buffered.get(want.key) {
+        wanted.retain(|want| match self.buffered.get(want.key()) {
             None => true,
             Some(queued) => {
                 let version = queued.version;
@@ -95,7 +82,7 @@ impl Inner {
         Ok(answers)
     }
 
-    fn find_in(&self, tier: usize, wanted: &[Wanted<'_>]) -> Result<Vec<Option<Found>>> {
+    fn find_in(&self, tier: usize, wanted: &[Wanted]) -> Result<Vec<Option<Found>>> {
         let timer = self.stats.tier_timer(&self.environment);
         let pinned = self.tiers[tier].medium_read(&*self.environment.clock, || {
             self.database.raw().batched_multi_get_cf_opt(
@@ -107,12 +94,12 @@ impl Inner {
         });
         let mut found = Vec::with_capacity(wanted.len());
         for (want, answer) in wanted.iter().zip(pinned) {
-            let answer = answer.map_err(|error| self.read_error(tier, want.key, error))?;
+            let answer = answer.map_err(|error| self.read_error(tier, want.key(), error))?;
             let Some(bytes) = answer else {
                 found.push(None);
                 continue;
             };
-            let decoded = record::decode(&bytes).map_err(|e| self.corrupt(tier, want.key, e.to_string()))?;
+            let decoded = record::decode(&bytes).map_err(|e| self.corrupt(tier, want.key(), e.to_string()))?;
             found.push(Some(Found {
                 tier,
                 kind: decoded.kind,
@@ -127,13 +114,13 @@ impl Inner {
         Ok(found)
     }
 
-    fn answer(&self, want: &Wanted<'_>, found: Found) -> Option<Record> {
+    fn answer(&self, want: &Wanted, found: Found) -> Option<Record> {
         let Found { tier, kind, version, value } = found;
         if kind == RecordKind::Tombstone {
             return None;
         }
-        self.heat.record_tier_read(want.key, value.len(), tier);
-        self.row_cache.insert(&self.stripes, want.before, want.key, version, &value);
+        self.heat.record_tier_read(want.key(), value.len(), tier);
+        self.row_cache.insert(&self.stripes, want.before, want.key(), version, &value);
         Some(Record { value: value.into(), version })
     }
 }
