@@ -74,4 +74,5 @@ leaks: ## A short run of the engine under a leak checker
 	@scripts/leaks
 
 bench: bootstrap ## The figures of the README, in the release profile (ARGS="--rounds 3 all")
-	@$(CARGO) run --locked --release --package thermocline-benches -- $(or $(ARGS),all)
+	@$(CARGO) build --locked --release --package thermocline-benches
+	@GLIBC_TUNABLES=$${GLIBC_TUNABLES-glibc.malloc.hugetlb=1} $(TARGET)/release/thermocline-benches $(or $(ARGS),all)

@@ -18,6 +18,8 @@ pub struct Machine {
     pub kernel: String,
     /// The kind of file system the stores are on.
     pub file_system: String,
+    /// Whether this process's memory comes in huge pages (docs/profiles.md).
+    pub huge_pages: bool,
 }
 
 impl Machine {
@@ -38,6 +40,7 @@ impl Machine {
             memory_gib: memory >> 20,
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             file_system: file_system(folder).unwrap_or_else(|| "unknown".to_owned()),
+            huge_pages: std::env::var("GLIBC_TUNABLES").is_ok_and(|set| set.contains("glibc.malloc.hugetlb=1")),
         }
     }
 }

@@ -107,10 +107,11 @@ impl fmt::Display for Figure {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { processor, cores, memory_gib, kernel, file_system } = &self.machine;
+        let Machine { processor, cores, memory_gib, kernel, file_system, huge_pages } = &self.machine;
+        let pages = if *huge_pages { ", memory in huge pages" } else { "" };
         writeln!(
             f,
-            "Measured on {processor}, {cores} cores, {memory_gib} GiB, Linux {kernel}, {file_system}; seed {}.\n",
+            "Measured on {processor}, {cores} cores, {memory_gib} GiB, Linux {kernel}, {file_system}{pages}; seed {}.\n",
             self.seed
         )?;
         writeln!(f, "| what | Thermocline | raw RocksDB or reference | ratio (least to largest) | goal | kept |")?;

@@ -28,6 +28,9 @@ use crate::revision::Memory;
 const DRAIN: Duration = Duration::from_secs(25);
 /// A run that was longer than this counts as a good one: the pauses between restarts begin anew.
 const GOOD_RUN: Duration = Duration::from_secs(60);
+/// Nodes take their memory in huge pages where the system lets them ask (docs/profiles.md), unless the person says how.
+const MALLOC: &str = "GLIBC_TUNABLES";
+const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
 
 /// What the local home fails with.
 #[derive(Debug, thiserror::Error)]
@@ -263,6 +266,9 @@ impl LocalHome {
         // A node takes its configuration from its file, whatever the person's environment says.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("THERMOCLINE_")) {
             command.env_remove(name);
+        }
+        if std::env::var_os(MALLOC).is_none() {
+            command.env(MALLOC, HUGE_PAGES);
         }
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
