@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::format::meta;
 
-use crate::heat::{AccessEvent, HeatConfig, HeatDigest, HeatRecorder, HeatTracker, ServedBy};
+use crate::heat::{AccessEvent, BYTES_PER_FAST_KEY, HeatConfig, HeatDigest, HeatRecorder, HeatTracker, ServedBy};
 use crate::range::KeyRange;
 use crate::rocks::Database;
 
@@ -18,6 +18,9 @@ use crate::rocks::Database;
 const RING: usize = 32 << 10;
 /// Assumed bytes of a key with its value when the tracker is sized.
 const ASSUMED_RECORD: u64 = 256;
+/// The tracker takes at most this part of the process's memory, however large the fastest tier is: the coldest of many
+/// keys are then judged by their range.
+const MEMORY_SHARE: u64 = 16;
 
 /// Recorder and tracker of a store.
 pub(crate) struct Temperature {
@@ -32,11 +35,13 @@ impl Temperature {
     pub(crate) fn open(
         database: &Database,
         fast_capacity: u64,
+        memory_bytes: u64,
         sampling: u32,
         half_life: Duration,
         environment: &Environment,
     ) -> Result<Self> {
-        let keys = usize::try_from(fast_capacity / ASSUMED_RECORD).unwrap_or(usize::MAX);
+        let affordable = memory_bytes / MEMORY_SHARE / BYTES_PER_FAST_KEY as u64;
+        let keys = usize::try_from((fast_capacity / ASSUMED_RECORD).min(affordable)).unwrap_or(usize::MAX);
         let mut config = HeatConfig::for_fast_tier(keys, fast_capacity);
         config.sample_every = sampling.max(1);
         config.half_life = half_life;

@@ -73,3 +73,12 @@ fn a_full_fast_tier_is_relieved_and_hot_keys_come_back_up() {
     assert!(up > favourites.len() * 8 / 10, "{up} of {}; {explanation:#?} {:#?}", favourites.len(), engine.stats());
     assert_eq!(engine.logical_hash(&KeyRange::all()).unwrap(), hash);
 }
+
+#[test]
+fn heat_takes_no_more_than_its_share_of_memory_however_large_a_tier_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 1 << 60);
+    engine.put(b"k", b"v", Durability::Wal).unwrap();
+    let memory = 64 << 20;
+    assert!(engine.heat(1, 1).unwrap().tracked_bytes <= memory / 16);
+}

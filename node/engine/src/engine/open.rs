@@ -148,6 +148,7 @@ fn open_inner(
     let heat = Temperature::open(
         &database,
         tiers[0].1.settings.size_bytes,
+        options.memory_bytes,
         options.heat_sampling,
         policy.half_life(),
         &environment,
