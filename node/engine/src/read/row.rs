@@ -1,27 +1,22 @@
 //! A cached record: generation, key, version and value in one allocation, shared by cache and readers.
 //!
 //! One allocation because a hit costs what it misses in the processor's caches: the line that holds the count of owners
-//! holds the key that is compared too.
+//! holds the key that is compared too, where it is short.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::mem::size_of;
 
 use quick_cache::Equivalent;
-use smallvec::SmallVec;
 use triomphe::ThinArc;
 
-/// Keys of up to so many bytes are stored in place.
-type StoredKey = SmallVec<[u8; 24]>;
-
-#[derive(PartialEq, Eq)]
 struct Header {
     generation: u64,
     version: u64,
-    key: StoredKey,
+    key_length: usize,
 }
 
-/// A cached record; a clone shares it.
+/// A cached record; a clone shares it. Its slice is the key, then the value.
 #[derive(Clone)]
 pub(crate) struct Row(ThinArc<Header, u8>);
 
@@ -36,8 +31,8 @@ pub(super) struct RowKeyRef<'a> {
 
 impl Row {
     pub(super) fn new(at: &RowKeyRef<'_>, version: u64, value: &[u8]) -> Self {
-        let header = Header { generation: at.generation, version, key: StoredKey::from_slice(at.key) };
-        Self(ThinArc::from_header_and_slice(header, value))
+        let header = Header { generation: at.generation, version, key_length: at.key.len() };
+        Self(ThinArc::from_header_and_slice(header, &[at.key, value].concat()))
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -45,33 +40,23 @@ impl Row {
     }
 
     pub(crate) fn value(&self) -> &[u8] {
-        &self.0.slice
+        &self.0.slice[self.0.header.header.key_length..]
+    }
+
+    fn at(&self) -> RowKeyRef<'_> {
+        let Header { generation, version: _, key_length } = self.0.header.header;
+        RowKeyRef { generation, key: &self.0.slice[..key_length] }
     }
 
     /// The bytes that it takes.
     pub(super) fn bytes(&self) -> u64 {
-        let key = &self.0.header.header.key;
-        let apart = if key.spilled() { key.len() } else { 0 };
-        (size_of::<Header>() + apart + self.0.slice.len()) as u64
-    }
-}
-
-impl RowKey {
-    fn at(&self) -> RowKeyRef<'_> {
-        let Header { generation, version: _, key } = &self.0.0.header.header;
-        RowKeyRef { generation: *generation, key }
-    }
-}
-
-impl Clone for RowKey {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
+        (size_of::<Header>() + self.0.slice.len()) as u64
     }
 }
 
 impl PartialEq for RowKey {
     fn eq(&self, other: &Self) -> bool {
-        self.at().equivalent(other)
+        self.0.at().equivalent(other)
     }
 }
 
@@ -79,7 +64,7 @@ impl Eq for RowKey {}
 
 impl Hash for RowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.at().hash(state);
+        self.0.at().hash(state);
     }
 }
 
@@ -92,14 +77,14 @@ impl Hash for RowKeyRef<'_> {
 
 impl Equivalent<RowKey> for RowKeyRef<'_> {
     fn equivalent(&self, row: &RowKey) -> bool {
-        let Header { generation, version: _, key } = &row.0.0.header.header;
-        self.generation == *generation && self.key == key.as_slice()
+        let RowKeyRef { generation, key } = row.0.at();
+        self.generation == generation && self.key == key
     }
 }
 
 impl fmt::Debug for Row {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Header { generation, version, key } = &self.0.header.header;
-        write!(formatter, "row of {:?}, generation {generation}, version {version}", key.as_slice())
+        let RowKeyRef { generation, key } = self.at();
+        write!(formatter, "row of b\"{}\", generation {generation}, version {}", key.escape_ascii(), self.version())
     }
 }

@@ -23,7 +23,7 @@ use crate::write::stripes::{Sequence, StripeIndex, Stripes};
 const MAX_GENERATIONS: usize = 64;
 /// What an entry costs beside its row: the slot measured at 21 bytes, half again for ghosts, the owners and the
 /// allocation.
-const OVERHEAD: u64 = 56;
+const OVERHEAD: u64 = 72;
 
 /// What a reader notes before it reads: a row that it read may be cached if none of it has changed.
 #[derive(Debug, Clone, Copy)]
