@@ -147,3 +147,35 @@ fn a_failed_install_leaves_no_file_behind() {
         assert!(value(&engine, &key(49)).is_some());
     }
 }
+
+#[test]
+fn under_one_lease_no_operation_leaves_rows_that_were_cached_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 3);
+    fill(&engine, 1);
+    let export = folder.path().join("export");
+    engine.export(&half(), &export).unwrap();
+    let cached = |expected: Option<u8>| {
+        // Once for the tiers, once for the row cache.
+        for _ in 0..2 {
+            assert_eq!(value(&engine, &key(1)), expected.map(|byte| vec![byte; 5000]));
+        }
+    };
+    let lease = engine.lease_range(&half()).unwrap();
+    engine.install(&lease, &export, &[]).unwrap();
+    cached(Some(1));
+    engine.wipe(&lease).unwrap();
+    cached(None);
+    put(&engine, &key(1), &[2; 5000]);
+    cached(Some(2));
+    engine.install(&lease, &export, &[]).unwrap();
+    cached(Some(1));
+    // Both at once: the writer that comes after either finds no fence that the other needs taken down.
+    std::thread::scope(|scope| {
+        scope.spawn(|| engine.wipe(&lease).unwrap());
+        engine.install(&lease, &export, &[]).unwrap();
+    });
+    drop(lease);
+    put(&engine, &key(1), &[3; 5000]);
+    cached(Some(3));
+}

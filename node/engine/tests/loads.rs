@@ -56,6 +56,8 @@ fn a_sorted_load_brings_no_key_back_that_was_deleted_since_it_began() {
             }
             let refused = load.finish().unwrap_err().to_string();
             assert!(refused.contains("nothing was loaded"), "{refused}");
+            let left = std::fs::read_dir(folder.path().join("hot/incoming")).unwrap().count();
+            assert_eq!(left, 0, "files of a load that was refused");
             for key in [b"a", b"k", b"z"] {
                 assert_eq!(value(&engine, key), None, "{tiers} tiers, delete {number}");
             }

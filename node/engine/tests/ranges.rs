@@ -144,6 +144,13 @@ fn writers_stay_out_of_a_range_whose_wipe_failed_until_it_was_wiped() {
             let refused = engine.put(&key(1), b"lost", durability);
             assert!(matches!(refused, Err(EngineError::RangeFenced { .. })), "{point:?}: {refused:?}");
         }
+        // Nor judged by: what is left of the range is neither its old state nor its new one.
+        let mut outside = Batch::default();
+        outside.put("z", "by what is half gone").unwrap();
+        for condition in [Condition::Absent(key(1).into()), Condition::Exists(key(1).into())] {
+            let refused = engine.write(&outside, &[condition], Durability::Wal);
+            assert!(matches!(refused, Err(EngineError::RangeFenced { .. })), "{point:?}: {refused:?}");
+        }
         let lease = engine.lease_range(&half()).unwrap();
         engine.wipe(&lease).unwrap();
         drop(lease);

@@ -51,3 +51,32 @@ fn the_mover_gets_no_part_of_a_range_that_a_range_operation_waits_for() {
     });
     assert!(mover(&range("c", "e")).is_ok(), "nobody waits any more");
 }
+
+#[test]
+fn who_waits_for_a_range_gives_up_in_time_whatever_comes_and_goes_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path());
+    let inner = engine.inner();
+    let take = |range: &KeyRange, patience| {
+        inner.leases.acquire(&inner.database, range, Holder::RangeOperation, Duration::from_millis(patience))
+    };
+    let held = take(&range("a", "b"), 0).unwrap();
+    let gave_up = std::sync::atomic::AtomicBool::new(false);
+    let busy = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            assert!(matches!(take(&range("a", "b"), 500), Err(EngineError::RangeHeld { .. })));
+            gave_up.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        // Leases beside it end more often than the patience lasts, for far longer than it.
+        for _ in 0..3000 {
+            if gave_up.load(std::sync::atomic::Ordering::SeqCst) {
+                return true;
+            }
+            drop(take(&range("c", "d"), 0).unwrap());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    });
+    assert!(busy, "it waited as long as leases came and went");
+    drop(held);
+}

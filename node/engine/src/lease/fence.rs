@@ -6,7 +6,7 @@
 //! may be acknowledged in it until then, or until the range is wiped or installed wholly.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -20,6 +20,7 @@ type Fenced = (u64, KeyRange, &'static str);
 /// The fences that stand.
 #[derive(Default)]
 pub(crate) struct Fences {
+    last_id: AtomicU64,
     count: AtomicUsize,
     standing: ArcSwap<Vec<Fenced>>,
 }
@@ -33,14 +34,9 @@ pub(crate) struct Fence<'a> {
 }
 
 impl Fences {
-    /// Keeps writers out of a range. `id` is the generation of the lease that covers it: unique.
-    pub(crate) fn raise<'a>(
-        &'a self,
-        stripes: &'a Stripes,
-        id: u64,
-        range: &KeyRange,
-        operation: &'static str,
-    ) -> Fence<'a> {
+    /// Keeps writers out of a range.
+    pub(crate) fn raise<'a>(&'a self, stripes: &'a Stripes, range: &KeyRange, operation: &'static str) -> Fence<'a> {
+        let id = self.last_id.fetch_add(1, Ordering::SeqCst) + 1;
         self.standing.rcu(|old| {
             let mut next = Vec::clone(old);
             next.push((id, range.clone(), operation));

@@ -31,6 +31,8 @@ struct State {
     holder: Holder,
     /// Held during an effect. `true`: revoked.
     revoked: Mutex<bool>,
+    /// Held during a wipe or an install: the journal has one entry for each lease.
+    operation: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -88,7 +90,13 @@ impl Leases {
         table.last_generation += 1;
         let generation = table.last_generation;
         database.put_meta(meta::LEASE_GENERATION, &generation.to_be_bytes(), false)?;
-        let state = Arc::new(State { range: range.clone(), generation, holder, revoked: Mutex::new(false) });
+        let state = Arc::new(State {
+            range: range.clone(),
+            generation,
+            holder,
+            revoked: Mutex::default(),
+            operation: Mutex::default(),
+        });
         table.held.push(Arc::clone(&state));
         drop(table);
         Ok(RangeLease { leases: Arc::clone(self), state })
@@ -104,23 +112,22 @@ impl Leases {
         holder: Holder,
         patience: Duration,
     ) -> Result<()> {
-        let mut waited = false;
-        while Guard::RangeLease.on() {
-            let Some(blocking) = table.blocking(range, holder) else {
-                break;
-            };
-            if waited {
-                return Err(EngineError::RangeHeld { holder: blocking });
-            }
-            if holder == Holder::RangeOperation {
-                for mover in table.held.iter().filter(|s| s.holder == Holder::Mover && s.range.overlaps(range)) {
-                    // Waits for an effect under way. The table stays locked meanwhile: effects take no lease.
-                    *mover.revoked.lock() = true;
-                }
-            }
-            waited = self.released.wait_for(table, patience).timed_out();
+        if !Guard::RangeLease.on() {
+            return Ok(());
         }
-        Ok(())
+        // One patience for the whole wait: leases on other ranges come and go all the time, and each wakes everyone.
+        self.released.wait_while_for(
+            table,
+            |table| {
+                let blocked = table.blocking(range, holder).is_some();
+                if blocked && holder == Holder::RangeOperation {
+                    table.revoke_movers(range);
+                }
+                blocked
+            },
+            patience,
+        );
+        table.blocking(range, holder).map_or(Ok(()), |holder| Err(EngineError::RangeHeld { holder }))
     }
 }
 
@@ -130,6 +137,13 @@ impl Table {
         self.last_wait += 1;
         self.waiting.push((self.last_wait, range.clone()));
         self.last_wait
+    }
+
+    fn revoke_movers(&self, range: &KeyRange) {
+        for mover in self.held.iter().filter(|s| s.holder == Holder::Mover && s.range.overlaps(range)) {
+            // Waits for an effect under way. The table stays locked meanwhile: effects take no lease.
+            *mover.revoked.lock() = true;
+        }
     }
 
     /// Who keeps a range from a holder.
@@ -166,6 +180,11 @@ impl RangeLease {
             return Err(EngineError::LeaseLost { before });
         }
         Ok(revoked)
+    }
+
+    /// Begins a wipe or an install under it; waits until another one under it has ended.
+    pub(crate) fn begin_operation(&self) -> MutexGuard<'_, ()> {
+        self.state.operation.lock()
     }
 
     /// Whether `range` lies within it.

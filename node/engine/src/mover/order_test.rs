@@ -20,12 +20,12 @@ fn a_copy_up_that_was_looked_up_behind_a_fence_happens_neither_behind_it_nor_aft
         move_all(&engine, "cold");
         let (inner, all) = (engine.inner(), KeyRange::all());
         // A wipe: its fence rises, the key is looked up, the range is cleared.
-        let fence = inner.fences.raise(&inner.stripes, 1, &all, "wiped");
+        let fence = inner.fences.raise(&inner.stripes, &all, "wiped");
         let rising = inner.look_up_below(&Bytes::from_static(b"k")).unwrap().unwrap();
         for tier in 0..2 {
             inner.drop_range(tier, &all).unwrap();
         }
-        inner.row_cache.renew(&all, 1);
+        inner.row_cache.renew(&all);
         if behind {
             inner.raise(vec![rising]).unwrap();
             drop(fence);

@@ -28,7 +28,7 @@ pub(crate) struct Promotion<'a> {
     pub(crate) progress: &'a dyn Fn(Part<'_>),
 }
 
-/// A key that may go up, and what its stripe's counters said before its source was read.
+/// A key that may go up, and what its stripe's sequence said before its source was read.
 pub(super) struct Rising {
     data_key: Vec<u8>,
     stripe: StripeIndex,

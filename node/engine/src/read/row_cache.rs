@@ -6,7 +6,7 @@
 //! both. Keys carry the generation of their range, so a range that left and came back serves no old rows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use quick_cache::Weighter;
@@ -71,6 +71,7 @@ pub(crate) struct RowCache {
     /// Whether a row was ever inserted: until then writers have nothing to remove. Set inside the stripe, before the
     /// insert, so a writer that enters the stripe later sees it.
     inserted: AtomicBool,
+    last_generation: AtomicU64,
     /// How many ranges have a generation of their own: mostly none, then nobody looks.
     renewed: AtomicUsize,
     /// Over so many bytes it counts as full.
@@ -87,6 +88,7 @@ impl RowCache {
         Self {
             doorkeeper: Doorkeeper::new(items),
             inserted: AtomicBool::new(false),
+            last_generation: AtomicU64::new(0),
             renewed: AtomicUsize::new(0),
             full_from: bytes / 10 * 9,
             cache: Cache::with_weighter(items, bytes, ByBytes),
@@ -174,11 +176,13 @@ impl RowCache {
         false
     }
 
-    /// Gives a range a new generation: what was cached of it is never served again.
-    pub(crate) fn renew(&self, range: &KeyRange, generation: u64) {
+    /// Gives a range a new generation: what was cached of it is never served again. The number is the cache's own: an
+    /// operation on a range may be repeated under one lease.
+    pub(crate) fn renew(&self, range: &KeyRange) {
         if !Guard::RangeGeneration.on() {
             return;
         }
+        let generation = self.last_generation.fetch_add(1, Ordering::SeqCst) + 1;
         self.generations.rcu(|old| {
             // A newer range hides the ones it covers wholly.
             let mut next: Generations =
@@ -243,9 +247,9 @@ mod tests {
     fn a_range_that_came_back_serves_no_old_rows() {
         let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
         cache.insert(&stripes, cache.before_read(&stripes, b"k"), b"k", 1, b"v");
-        cache.renew(&KeyRange::prefix(b"k"), 7);
+        cache.renew(&KeyRange::prefix(b"k"));
         assert!(cache.get(b"k").is_none());
-        cache.renew(&KeyRange::all(), 8);
+        cache.renew(&KeyRange::all());
         assert!(cache.get(b"k").is_none());
         assert_eq!(cache.generations.load().len(), 1);
     }
@@ -254,7 +258,7 @@ mod tests {
     fn what_was_read_before_its_range_left_is_not_cached_after() {
         let (cache, stripes) = (RowCache::new(1 << 20), Stripes::new());
         let before = cache.before_read(&stripes, b"k");
-        cache.renew(&KeyRange::prefix(b"k"), 7);
+        cache.renew(&KeyRange::prefix(b"k"));
         cache.insert(&stripes, before, b"k", 1, b"v");
         assert!(cache.get(b"k").is_none());
     }

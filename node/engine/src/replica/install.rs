@@ -37,7 +37,8 @@ impl Inner {
         }
         check_version(manifest.highest_version)?;
         let staged = self.stage_export(lease, folder, &manifest)?;
-        let fence = self.fences.raise(&self.stripes, lease.generation(), lease.range(), "installed");
+        let _operation = lease.begin_operation();
+        let fence = self.fences.raise(&self.stripes, lease.range(), "installed");
         match self.install_fenced(lease, folder, &manifest, staged, meta_records) {
             Ok(()) => {
                 drop(fence);
@@ -67,7 +68,7 @@ impl Inner {
             let _effect = lease.effect("clearing a range before an install")?;
             self.drop_range(tier, range)?;
         }
-        self.row_cache.renew(range, lease.generation());
+        self.row_cache.renew(range);
         for (number, file) in staged.into_iter().enumerate() {
             self.ingest_synced(lease, file.tier, vec![file.path.clone()])?;
             if number == 0 {

@@ -9,10 +9,12 @@ use crate::lease::RangeLease;
 use crate::mover::journal::JournalEntry;
 
 impl Inner {
-    /// Removes the leased range. Writers to it are refused meanwhile, and after a failure until the store opens next; readers see a part of it leave before the rest.
+    /// Removes the leased range. Writers to it are refused meanwhile, and after a failure until the store opens next;
+    /// readers see a part of it leave before the rest.
     pub(crate) fn wipe(&self, lease: &RangeLease) -> Result<()> {
         self.database.check()?;
-        let fence = self.fences.raise(&self.stripes, lease.generation(), lease.range(), "wiped");
+        let _operation = lease.begin_operation();
+        let fence = self.fences.raise(&self.stripes, lease.range(), "wiped");
         let wiped = self.wipe_fenced(lease);
         if wiped.is_ok() {
             drop(fence);
@@ -36,7 +38,7 @@ impl Inner {
                 self.environment.pass(CrashPoint::WipeHalfDone)?;
             }
         }
-        self.row_cache.renew(range, lease.generation());
+        self.row_cache.renew(range);
         self.heat.forget(range);
         self.database.sync_wal()?;
         let mut batch = WriteBatch::default();

@@ -141,7 +141,7 @@ impl BulkLoad {
                 if let (Some(first), Some(last)) = (&self.first, &self.last) {
                     let range =
                         KeyRange::all().from_key(first).until_key(KeyRange::single(last).end().unwrap_or_default());
-                    inner.ingest_loaded(&range, self.version, std::mem::take(&mut self.files))?;
+                    inner.ingest_loaded(&range, self.version, self.files.clone())?;
                 }
             }
             BulkMode::Unlogged => {
@@ -159,7 +159,7 @@ impl Drop for BulkLoad {
             self.engine.inner().loads.end();
         }
         for file in &self.files {
-            // What is left of them goes when the store opens next.
+            // A file that was ingested has left its name. What is left of them goes when the store opens next.
             let _ = std::fs::remove_file(file);
         }
         // Ended early, its records are in the store without a log all the same: none may move before it is in a file.
@@ -182,23 +182,30 @@ fn overtaken(key: &[u8], how: &str) -> EngineError {
 impl Inner {
     fn write_sorted(&self, records: &[(Bytes, Bytes)], version: u64) -> Result<std::path::PathBuf> {
         let file = self.incoming_file(0, version);
+        self.write_sorted_to(&file, records, version).inspect_err(|_| {
+            // Nobody else knows of it.
+            let _ = std::fs::remove_file(&file);
+        })?;
+        Ok(file)
+    }
+
+    fn write_sorted_to(&self, file: &std::path::Path, records: &[(Bytes, Bytes)], version: u64) -> Result<()> {
         let mut writer = SstFileWriter::create(self.database.tier_options(0));
-        writer.open(&file).attempting("create a bulk load file")?;
+        writer.open(file).attempting("create a bulk load file")?;
         let mut buffer = Vec::new();
         for (key, value) in records {
             record::encode_into(RecordKind::Value, version, value, &mut buffer);
             writer.put(keys::encode(key), &buffer).attempting("write a bulk load file")?;
             self.heat.record_write(key, value.len());
         }
-        writer.finish().attempting("sync a bulk load file")?;
-        Ok(file)
+        writer.finish().attempting("sync a bulk load file")
     }
 
     /// Ingests loaded files. Writers of the range are refused meanwhile. The records got their version when the load
     /// began: if anything in the range was written since, the load is refused, or versions would go backwards.
     fn ingest_loaded(&self, range: &KeyRange, version: u64, files: Vec<std::path::PathBuf>) -> Result<()> {
         let lease = self.leases.acquire(&self.database, range, Holder::RangeOperation, PATIENCE)?;
-        let _fence = self.fences.raise(&self.stripes, lease.generation(), range, "bulk loaded");
+        let _fence = self.fences.raise(&self.stripes, range, "bulk loaded");
         let snapshot = self.snapshot()?;
         let mut merge = snapshot.merge(range, false, Reach::Whole);
         while let Some(merged) = merge.next(false).map_err(|error| self.merge_error(error))? {
@@ -212,7 +219,7 @@ impl Inner {
         }
         let ingested = self.ingest_synced(&lease, 0, files);
         // It may fail after the files are in: what is cached is older than they are.
-        self.row_cache.renew(range, lease.generation());
+        self.row_cache.renew(range);
         ingested
     }
 

@@ -14,11 +14,16 @@ use crate::format::keys;
 use crate::guard::Guard;
 use crate::options::Durability;
 
+/// What a thread keeps of its buffers: batches and values up to their bounds would else stay with every thread.
+const KEPT: usize = 1 << 20;
+/// What a batch begins with.
+const BATCH_BYTES: usize = 64 << 10;
+
 thread_local! {
     /// Key and record of one write: kept, so that a write allocates nothing.
     static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
     /// The batch of a write: cleared, not freed.
-    static BATCH: RefCell<WriteBatch> = RefCell::new(WriteBatch::with_capacity_bytes(64 << 10));
+    static BATCH: RefCell<WriteBatch> = RefCell::new(WriteBatch::with_capacity_bytes(BATCH_BYTES));
 }
 
 impl Inner {
@@ -57,7 +62,11 @@ impl Inner {
                     batch.clear();
                     self.database.stage(batch, key_buffer, version, value, record_buffer);
                 });
-                self.database.write(batch, &self.database.wal, "write a record")
+                let written = self.database.write(batch, &self.database.wal, "write a record");
+                if value.is_some_and(|value| value.len() > KEPT) {
+                    release(batch);
+                }
+                written
             })?;
         }
         drop(writer);
@@ -90,15 +99,16 @@ impl Inner {
         let judged_before =
             if Guard::ConditionExclusive.on() { None } else { Some(self.failed_condition(conditions)?) };
         let writer = self.stripes.write_many(&mut stripes);
+        // Before anything is judged: what a half done operation left of a range is no ground for an answer.
+        for key in conditions.iter().map(Condition::key).chain(batch.mutations().iter().map(Mutation::key)) {
+            self.fences.check(key)?;
+        }
         let failed = judged_before.map_or_else(|| self.failed_condition(conditions), Ok)?;
         if let Some((index, actual)) = failed {
             return Ok(WriteOutcome::ConditionFailed { index, actual });
         }
-        for mutation in batch.mutations() {
-            self.fences.check(mutation.key())?;
-            if Guard::CacheRemove.on() {
-                self.row_cache.remove(mutation.key());
-            }
+        if Guard::CacheRemove.on() {
+            batch.mutations().iter().for_each(|mutation| self.row_cache.remove(mutation.key()));
         }
         let version = self.versions.next(&self.database)?;
         for mutation in batch.mutations().iter().filter(|m| m.value().is_none()) {
@@ -144,7 +154,9 @@ impl Inner {
                     self.database.stage(rocks, key_buffer, version, value, record_buffer);
                 }
             });
-            self.database.write(rocks, &self.database.wal, "write a batch")
+            let written = self.database.write(rocks, &self.database.wal, "write a batch");
+            release(rocks);
+            written
         })
     }
 
@@ -167,4 +179,16 @@ impl Inner {
             Some(detail) => Err(self.tier_damaged("writes are refused", 0, &detail)),
         }
     }
+}
+
+/// Gives back what a large write left in this thread's buffers.
+fn release(batch: &mut WriteBatch) {
+    if batch.size_in_bytes() > KEPT {
+        *batch = WriteBatch::with_capacity_bytes(BATCH_BYTES);
+    }
+    BUFFERS.with_borrow_mut(|(_, record)| {
+        if record.capacity() > KEPT {
+            *record = Vec::new();
+        }
+    });
 }
