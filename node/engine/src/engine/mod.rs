@@ -7,6 +7,7 @@ mod api;
 mod audit;
 mod background;
 mod checkpoint;
+mod lost;
 mod open;
 mod open_error;
 mod plan;

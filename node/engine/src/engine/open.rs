@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::background::Background;
+use super::lost;
 use super::open_error::OpenError;
 use super::plan::{self, Plan};
 use super::{Engine, Inner};
@@ -79,6 +80,7 @@ fn open_inner(
     policy: ValidPolicy,
     locks: Vec<FolderLock>,
 ) -> Result<Inner, OpenError> {
+    let on_disk = lost::column_families(&plan)?;
     let Plan { root, store, tiers, leaving } = plan;
     for folder in [root.database(), root.wal()] {
         identity::create_folder(&folder)?;
@@ -95,7 +97,6 @@ fn open_inner(
         profile: profile.clone(),
     };
     let handles: Vec<_> = tiers.iter().zip(&profiles).map(|((i, _), p)| handle(i, p)).collect();
-    let on_disk = Database::column_families(&root.database())?;
     let leaving_handles: Vec<_> = leaving
         .iter()
         .filter(|i| on_disk.contains(&i.column_family()))

@@ -94,6 +94,32 @@ pub enum OpenError {
         /// Its folder.
         path: PathBuf,
     },
+    /// The tiers have files of a database that is not there.
+    #[error(
+        "there is no database in {} (no file CURRENT), and {} holds files of one; mount the root's device or restore that \
+         folder, or open a checkpoint or new, empty folders instead: opened as it is, the store would lose those files",
+        database.display(), files.display()
+    )]
+    DatabaseLost {
+        /// Where the database should be.
+        database: PathBuf,
+        /// A folder with its files.
+        files: PathBuf,
+    },
+    /// A tier has files that the database knows nothing of.
+    #[error(
+        "tier {tier} has files in {} and the database in {} does not know the tier, it would delete them; restore the \
+         database that belongs to them, or move them away if the tier was drained before it left the store",
+        files.display(), database.display()
+    )]
+    TierUnknown {
+        /// The tier.
+        tier: String,
+        /// The folder with its files.
+        files: PathBuf,
+        /// Where the database is.
+        database: PathBuf,
+    },
     /// The layout on disk is of another version.
     #[error("the store has format {found}, this version reads {FORMAT}")]
     Format {

@@ -1,0 +1,112 @@
+//! Stores that have lost a part of themselves: refused by name, with everything that is left.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use support::{move_all, open, options, put, value};
+use thermocline_engine::*;
+
+fn refused(options: EngineOptions) -> OpenError {
+    match Engine::open(options, Environment::system(7)) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+/// Every file under a folder with its size; those of the locks aside.
+fn files(folder: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_none_or(|extension| extension != "lock") {
+            found.insert(path.clone(), path.metadata().unwrap().len());
+        }
+    }
+    found
+}
+
+/// A store with files in its slowest tier, and a record in its log.
+fn store(folder: &Path) {
+    let engine = open(folder, 2);
+    put(&engine, b"cold", b"v");
+    for i in 0..200_u32 {
+        put(&engine, &i.to_be_bytes(), &[1; 4_000]);
+    }
+    move_all(&engine, "cold");
+    assert!(std::fs::read_dir(folder.join("cold/data")).unwrap().count() > 0, "the move did not go by file");
+    put(&engine, b"hot", b"v");
+    engine.close().unwrap();
+}
+
+fn is_whole(folder: &Path) {
+    let engine = open(folder, 2);
+    for key in [&b"cold"[..], b"hot"] {
+        assert_eq!(value(&engine, key).unwrap(), b"v");
+    }
+}
+
+fn only_first(folder: &Path) -> EngineOptions {
+    let mut options = options(folder, 2);
+    options.tiers.truncate(1);
+    options
+}
+
+#[test]
+fn a_store_whose_database_is_gone_is_refused_and_keeps_what_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    store(folder.path());
+    let (root, aside) = (folder.path().join("root"), folder.path().join("aside"));
+    std::fs::rename(root.join("db"), &aside).unwrap();
+    let left = files(folder.path());
+    let lost = |options: EngineOptions, holds: &Path| {
+        let error = refused(options);
+        assert!(matches!(&error, OpenError::DatabaseLost { files, .. } if files == holds), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(root.join("db").to_str().unwrap()) && text.contains("restore"), "{text}");
+    };
+    lost(options(folder.path(), 2), &root.join("wal"));
+    // Files of a tier alone tell it too, of one that is to leave the store as well.
+    std::fs::rename(root.join("wal"), folder.path().join("log")).unwrap();
+    let cold = folder.path().join("cold/data");
+    lost(options(folder.path(), 2), &cold);
+    lost(only_first(folder.path()), &cold);
+    std::fs::rename(folder.path().join("log"), root.join("wal")).unwrap();
+    assert_eq!(files(folder.path()), left);
+
+    std::fs::rename(&aside, root.join("db")).unwrap();
+    is_whole(folder.path());
+}
+
+#[test]
+fn a_tier_with_files_that_the_database_does_not_know_is_refused_and_keeps_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, aside) = (folder.path().join("root"), folder.path().join("aside"));
+    let old = folder.path().join("old");
+    // The database as it was before the tier was added comes back.
+    Engine::open(only_first(folder.path()), Environment::system(7)).unwrap().close().unwrap();
+    std::fs::create_dir(&old).unwrap();
+    for file in files(&root.join("db")).keys() {
+        std::fs::copy(file, old.join(file.file_name().unwrap())).unwrap();
+    }
+    store(folder.path());
+    std::fs::rename(root.join("db"), &aside).unwrap();
+    std::fs::rename(old, root.join("db")).unwrap();
+    let left = files(&folder.path().join("cold"));
+    let error = refused(options(folder.path(), 2));
+    let data = folder.path().join("cold/data");
+    assert!(
+        matches!(&error, OpenError::TierUnknown { tier, files, .. } if tier == "cold" && *files == data),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains(data.to_str().unwrap()), "{error}");
+    assert_eq!(files(&folder.path().join("cold")), left);
+
+    std::fs::remove_dir_all(root.join("db")).unwrap();
+    std::fs::rename(&aside, root.join("db")).unwrap();
+    is_whole(folder.path());
+}
