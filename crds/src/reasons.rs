@@ -22,6 +22,9 @@ pub enum Reason {
     CannotStart,
     /// A device is under its reserve: reads go on, writes are refused until space returns; the message says where to free it.
     OutOfSpace,
+    /// Damaged files keep the fastest tier from being compacted and it is full: reads go on, writes are refused; the message is
+    /// the node's and names the tier.
+    TierDamaged,
     /// A process was stopped on request.
     Stopped,
     /// Reconciliation is switched off by `spec.pause`.
@@ -67,6 +70,7 @@ impl Reason {
             Self::Refused => "Refused",
             Self::CannotStart => "CannotStart",
             Self::OutOfSpace => "OutOfSpace",
+            Self::TierDamaged => "TierDamaged",
             Self::Stopped => "Stopped",
             Self::Paused => "Paused",
             Self::ReferenceNotFound => "ReferenceNotFound",

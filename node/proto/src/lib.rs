@@ -19,3 +19,5 @@ pub const MAX_KEY_BYTES: usize = 4 * 1024;
 pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 /// The metadata key of the [`v1::RangeMismatch`] detail.
 pub const RANGE_MISMATCH_METADATA: &str = "thermocline-range-bin";
+/// In [`v1::NodeStatus`]'s `health_reason`: writes are refused for want of space on a device, not for anything else.
+pub const UNDER_RESERVE: &str = "is under its reserve";

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use thermocline_engine::{Engine, Health};
-use thermocline_proto::v1;
+use thermocline_proto::{UNDER_RESERVE, v1};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
@@ -78,7 +78,7 @@ impl From<Health> for NodeHealth {
         match health {
             Health::Serving => Self::Serving,
             Health::ReadOnly { device } => Self::ReadOnly {
-                reason: format!("the device of {device} is under its reserve; writes are refused until space returns"),
+                reason: format!("the device of {device} {UNDER_RESERVE}; writes are refused until space returns"),
             },
             Health::Damaged { tier, reason } => Self::ReadOnly {
                 reason: format!(
@@ -206,7 +206,9 @@ mod tests {
             (Health::Failed { reason: "io".into() }, false),
         ];
         for (health, ready) in states {
+            let for_want_of_space = matches!(health, Health::ReadOnly { .. });
             let health = NodeHealth::from(health);
+            assert_eq!(health.reason().contains(UNDER_RESERVE), for_want_of_space, "{health:?}");
             assert_eq!(health.is_ready(), ready, "{health:?}");
             assert!(NodeHealth::LABELS.contains(&health.label()));
         }

@@ -116,14 +116,17 @@ impl View<'_> {
     ) {
         let (up, down) = self.serving(nodes);
         let pending = self.pending(nodes);
-        let short: Vec<String> =
-            up.iter().filter_map(|name| Some(format!("{name}: {}", self.short_of_space(name)?))).collect();
+        let refusing: Vec<(&str, (Reason, String))> =
+            up.iter().filter_map(|name| Some((*name, self.refusing_writes(name)?))).collect();
         let ready = match (invalid, down.as_slice()) {
             (Some(reason), _) => said(false, Reason::InvalidSpec, reason),
             (None, []) if nodes.is_empty() => {
                 said(false, Reason::ReferenceNotFound, "there is no node: apply a StoragePool")
             }
-            (None, []) if !short.is_empty() => said(false, Reason::OutOfSpace, short.join("; ")),
+            (None, []) if let Some((_, (reason, _))) = refusing.first() => {
+                let each = refusing.iter().map(|(name, (_, why))| format!("{name}: {why}"));
+                said(false, *reason, each.collect::<Vec<_>>().join("; "))
+            }
             (None, []) => match &pending {
                 None => said(true, Reason::AsDeclared, format!("{} of {} nodes serve", up.len(), nodes.len())),
                 Some(why) => said(false, Reason::Reconciling, why.as_str()),

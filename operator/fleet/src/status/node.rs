@@ -58,12 +58,15 @@ impl View<'_> {
     }
 
     fn node_ready(&self, name: &str, presence: Option<&Presence>, told: Option<&v1::NodeStatus>) -> Said {
-        let trouble = |reason| said(false, reason, self.trouble(name).map_or_else(String::new, |(_, trouble)| trouble));
+        let trouble = |unless_known: Reason| {
+            let (reason, trouble) = self.trouble(name).unwrap_or((unless_known, String::new()));
+            said(false, reason, trouble)
+        };
         match (presence, told) {
             (Some(Presence::Running { .. }), Some(told)) if serves_whole(told) => {
                 said(true, Reason::AsDeclared, "it serves")
             }
-            (Some(Presence::Running { .. }), Some(told)) if serves(Some(told)) => trouble(Reason::OutOfSpace),
+            (Some(Presence::Running { .. }), Some(told)) if serves(Some(told)) => trouble(Reason::NodesNotReady),
             (Some(Presence::Running { .. }), Some(told)) => {
                 said(false, Reason::NodesNotReady, told.health_reason.as_str())
             }

@@ -182,6 +182,22 @@ fn a_node_under_its_reserve_is_not_ready_and_says_where_to_free_space() {
 }
 
 #[test]
+fn a_node_whose_fastest_tier_is_damaged_is_not_told_as_one_without_space() {
+    let mut scene = scene("0.1.0");
+    let status = scene.statuses.get_mut("main-0").unwrap();
+    status.health = v1::Health::ReadOnly.into();
+    status.health_reason = "tier hot has damaged blocks and is full".into();
+    let told = scene.told(1);
+    for kind in [Kind::StorageCluster, Kind::StoragePool, Kind::StorageNode] {
+        let ready = &conditions(&told, kind)[0];
+        assert_eq!((ready.0.as_str(), ready.1.as_str()), ("Ready", "False"), "{kind}");
+        let text = told.iter().find(|object| object.kind() == kind).unwrap().to_yaml().unwrap();
+        assert!(text.contains("TierDamaged") && text.contains("has damaged blocks"), "{text}");
+        assert!(!text.contains("OutOfSpace") && !text.contains("free space"), "{text}");
+    }
+}
+
+#[test]
 fn small_moves_of_figures_are_not_written_and_states_are_at_once() {
     let mut scene = scene("0.1.0");
     scene.settle();

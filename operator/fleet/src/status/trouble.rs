@@ -1,7 +1,7 @@
 //! What needs attention about a node, and what to do about it.
 
 use thermocline_crds::reasons::Reason;
-use thermocline_proto::v1;
+use thermocline_proto::{UNDER_RESERVE, v1};
 
 use super::View;
 use crate::home::{Ended, Presence};
@@ -15,7 +15,7 @@ impl View<'_> {
         if let Some(status) = self.statuses.get(name) {
             return match status.health() {
                 v1::Health::Serving | v1::Health::Draining | v1::Health::Unspecified => None,
-                v1::Health::ReadOnly => Some((Reason::OutOfSpace, self.short_of_space(name)?)),
+                v1::Health::ReadOnly => self.refusing_writes(name),
                 v1::Health::NotServing => Some((Reason::NodesNotReady, status.health_reason.clone())),
             };
         }
@@ -30,22 +30,29 @@ impl View<'_> {
         }
     }
 
-    /// Why a node refuses writes for want of space, and where to free some; `None` for one that does not.
-    pub(super) fn short_of_space(&self, name: &str) -> Option<String> {
+    /// Why a node that reads refuses writes, and for want of space where to free some; `None` for one that does not.
+    pub(super) fn refusing_writes(&self, name: &str) -> Option<(Reason, String)> {
         let told = self.statuses.get(name).filter(|told| told.health() == v1::Health::ReadOnly)?;
         let config = self.desired.nodes.get(name).map(|node| &node.run.config);
-        let (Some(config), Some(fastest)) = (config, config.and_then(|config| config.tiers.first())) else {
-            return Some(told.health_reason.clone());
+        let fastest = config.and_then(|config| config.tiers.first());
+        // A slower tier under its reserve stops moves, not writes.
+        let tier_is_short =
+            fastest.is_some_and(|own| told.tiers.iter().any(|tier| tier.name == own.name && tier.under_reserve));
+        if !tier_is_short && !told.health_reason.contains(UNDER_RESERVE) {
+            return Some((Reason::TierDamaged, told.health_reason.clone()));
+        }
+        let (Some(config), Some(fastest)) = (config, fastest) else {
+            return Some((Reason::OutOfSpace, told.health_reason.clone()));
         };
-        let tier_is_short = told.tiers.iter().any(|tier| tier.name == fastest.name && tier.under_reserve);
         // Writes need the fastest tier and the log; where it is not the one it is the other.
         let folder = if tier_is_short { &fastest.path } else { config.root.as_ref().unwrap_or(&fastest.path) };
-        Some(format!(
+        let advice = format!(
             "{}; free space on the device of {}, or lower spec.reserve of StorageTier/{}",
             told.health_reason,
             folder.display(),
             fastest.name
-        ))
+        );
+        Some((Reason::OutOfSpace, advice))
     }
 }
 

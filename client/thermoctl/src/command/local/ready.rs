@@ -106,7 +106,7 @@ impl Readiness {
 /// How a start ends where a node is in such a state; `None` where waiting may help.
 fn stuck_code(reason: &str) -> Option<ExitCode> {
     let is = |known: Reason| reason == known.as_str();
-    if [Reason::Refused, Reason::CannotStart, Reason::CrashLooping].into_iter().any(is) {
+    if [Reason::Refused, Reason::CannotStart, Reason::CrashLooping, Reason::TierDamaged].into_iter().any(is) {
         return Some(ExitCode::Failed);
     }
     is(Reason::OutOfSpace).then_some(ExitCode::Unavailable)
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_start_is_given_up_for_what_only_a_person_can_change() {
-        for reason in [Reason::Refused, Reason::CannotStart, Reason::CrashLooping] {
+        for reason in [Reason::Refused, Reason::CannotStart, Reason::CrashLooping, Reason::TierDamaged] {
             assert_eq!(stuck_code(reason.as_str()), Some(ExitCode::Failed), "{reason:?}");
         }
         assert_eq!(stuck_code(Reason::OutOfSpace.as_str()), Some(ExitCode::Unavailable));
