@@ -26,7 +26,8 @@ fn engine_code(error: &EngineError) -> Code {
         | EngineError::BatchLength { .. }
         | EngineError::Invalid(_)
         | EngineError::Policy(_) => Code::InvalidArgument,
-        // Nothing was begun; each passes by itself.
+        // Nothing was begun, and each passes without this client. One does not always pass by itself: the fence of a wipe or
+        // an install that failed half way stands until the range is wiped or installed wholly, or the store is opened again.
         EngineError::OutOfSpace { .. } | EngineError::BufferFull { .. } | EngineError::RangeFenced { .. } => {
             Code::ResourceExhausted
         }
