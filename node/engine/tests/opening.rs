@@ -169,3 +169,22 @@ fn tiers_whose_root_is_nowhere_to_be_found_are_refused_with_what_to_set() {
     assert!(text.contains("set `root`") && text.contains("another"), "{text}");
     open(folder.path(), 2);
 }
+
+#[test]
+fn a_refusal_for_one_tier_that_holds_data_leaves_the_empty_ones_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 4);
+    put(&engine, b"k", b"v");
+    support::move_all(&engine, "cool");
+    engine.close().unwrap();
+    let database = folder.path().join("root/db");
+    let families = || rocksdb::DB::list_cf(&rocksdb::Options::default(), &database).unwrap();
+    let before = families();
+    // The one in the middle holds data, those before and behind it none.
+    let mut first = options(folder.path(), 4);
+    first.tiers.truncate(1);
+    let error = refused(first);
+    assert!(matches!(&error, OpenError::TierHoldsData { tier, .. } if tier == "cool"), "{error:?}");
+    assert_eq!(families(), before);
+    assert_eq!(value(&open(folder.path(), 4), b"k").unwrap(), b"v");
+}

@@ -7,7 +7,9 @@ use crate::error::EngineError;
 use crate::tier::TierId;
 use crate::tier::identity::FORMAT;
 
-/// Why a store could not be opened. Nothing of it was changed; new folders may have been made.
+/// Why a store could not be opened. Its records are where they were, and so are its tiers. What is refused before the
+/// database is opened has changed nothing; new folders may have been made. [`TierHoldsData`](Self::TierHoldsData) is found
+/// out behind that: new tiers are known to the store then, with identity files, and labels are those of the options.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

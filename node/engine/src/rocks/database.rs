@@ -59,7 +59,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens or creates the database. Column families of `leaving` tiers are dropped if empty.
+    /// Opens or creates the database. Column families of `leaving` tiers are dropped if all of them are empty.
     ///
     /// The second value names the leaving tiers that still hold data: the caller refuses.
     pub(crate) fn open(opening: Opening<'_>) -> Result<(Self, Vec<String>)> {
@@ -86,10 +86,14 @@ impl Database {
         let mut db = DB::open_cf_descriptors(&rocks, &database, families).attempting("open the database")?;
         let mut occupied = Vec::new();
         for tier in &leaving {
-            if is_empty(&db, &tier.column_family)? {
-                db.drop_cf(&tier.column_family).attempting("drop the column family of an emptied tier")?;
-            } else {
+            if !is_empty(&db, &tier.column_family)? {
                 occupied.push(tier.column_family.clone());
+            }
+        }
+        // One that holds data has the opening refused: the empty ones are as they were then.
+        if occupied.is_empty() {
+            for tier in &leaving {
+                db.drop_cf(&tier.column_family).attempting("drop the column family of an emptied tier")?;
             }
         }
         let mut sync = WriteOptions::default();
