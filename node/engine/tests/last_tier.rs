@@ -115,3 +115,28 @@ fn a_sweep_waits_for_a_range_that_somebody_holds_and_then_goes_on() {
     eventually("the tombstones are gone", || audit(&engine).last_tier_tombstones == 0);
     check(&engine, &[]);
 }
+
+/// Whether the closed store has a tier written down as one without tombstones.
+fn swept(folder: &Path) -> bool {
+    let mut options = rocksdb::Options::default();
+    options.set_wal_dir(folder.join("root/wal"));
+    let names = ["default", "meta"];
+    let database = rocksdb::DB::open_cf_for_read_only(&options, folder.join("root/db"), names, false).unwrap();
+    database.get_cf(database.cf_handle("meta").unwrap(), [6]).unwrap().is_some()
+}
+
+#[test]
+fn tombstones_that_came_while_a_slower_tier_was_back_go_too() {
+    let folder = tempfile::tempdir().unwrap();
+    with_tombstones(folder.path(), "hot");
+    // Looked through, the tier that has become the last one has none.
+    eventually("the last tier is looked through", || {
+        reopen(folder.path(), 2, true).close().unwrap();
+        swept(folder.path())
+    });
+    // The slower tier comes back, nothing moves by itself, and it leaves again.
+    with_tombstones(folder.path(), "warm");
+    let engine = reopen(folder.path(), 2, true);
+    eventually("the tombstones are gone", || audit(&engine).last_tier_tombstones == 0);
+    check(&engine, &[]);
+}

@@ -17,7 +17,7 @@ use crate::environment::Environment;
 use crate::error::{EngineError, IoContext, Result};
 use crate::format::meta;
 use crate::lease::{Fences, Leases};
-use crate::mover::{Bucket, MoverControl};
+use crate::mover::{Bucket, MoverControl, forget_swept};
 use crate::options::EngineOptions;
 use crate::prefetch::Prefetch;
 use crate::read::part_readers::PartReaders;
@@ -139,6 +139,9 @@ fn open_inner(
     let encoded =
         serde_json::to_vec(&now_known).map_err(|error| EngineError::Invalid(format!("encode the tiers: {error}")))?;
     database.put_meta(meta::STORE, &encoded, true)?;
+    if let Some((last, _)) = tiers.last() {
+        forget_swept(&database, last.id)?;
+    }
 
     let mut watched: Vec<_> = tiers
         .iter()

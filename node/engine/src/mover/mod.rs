@@ -25,7 +25,7 @@ pub(crate) use demote::Demotion;
 pub use progress::MoveStep;
 pub(crate) use progress::{Course, Part};
 pub(crate) use promote::Promotion;
-pub(crate) use sweep::run_sweep;
+pub(crate) use sweep::{forget_swept, run_sweep};
 pub(crate) use throttle::Bucket;
 pub(crate) use worker::{MoverControl, run_mover};
 

@@ -17,6 +17,8 @@ use crate::format::record::{self, RecordKind};
 use crate::format::{keys, meta};
 use crate::lease::{Holder, RangeLease};
 use crate::range::KeyRange;
+use crate::rocks::Database;
+use crate::tier::TierId;
 
 /// Tombstones deleted under one lease.
 const GROUP: usize = 256;
@@ -43,6 +45,15 @@ pub(crate) fn run_sweep(inner: &Inner) {
         Err(error) => {
             tracing::warn!(error = %chain(&error), "tombstones stay in the last tier until the store opens next");
         }
+    }
+}
+
+/// Forgets that a tier has no tombstones when it is not the last one any more: they move there again, whatever threads
+/// run, and it may become the last one again. Before the first move.
+pub(crate) fn forget_swept(database: &Database, last: TierId) -> Result<()> {
+    match database.get_meta(meta::SWEPT_TIER)? {
+        Some(swept) if swept != last.0.to_be_bytes() => database.delete_meta(meta::SWEPT_TIER, true),
+        _ => Ok(()),
     }
 }
 
