@@ -372,10 +372,10 @@ pub struct BenchArguments {
     /// Replays a run [default: chosen, and printed]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// The records are there already
+    /// The records are there already; nothing is removed then, what the run inserts neither
     #[arg(long)]
     pub skip_load: bool,
-    /// Leave the records where they are; else the run removes what it wrote
+    /// Leave the records where they are; else a run that loads removes what it wrote
     #[arg(long)]
     pub keep: bool,
     /// Put before every key; all nodes take part only without it

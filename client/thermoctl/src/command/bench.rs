@@ -1,4 +1,5 @@
-//! `bench`: loads records, runs a built-in workload, prints throughput and latencies, and removes its records.
+//! `bench`: loads records, runs a built-in workload, prints throughput and latencies, and removes what it
+//! loaded and inserted. A run that loads nothing removes nothing: it cannot tell its own records from earlier ones.
 
 use std::{
     ops::Range,
@@ -6,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream, stream::FuturesUnordered};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -60,7 +61,15 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
     let target = Arc::new(StoreTarget::new(client.clone(), Arc::clone(&keys), value_bytes));
     let sink = StoreSink::new(client, LOAD_PATIENCE);
     if !arguments.skip_load {
-        load(context, &sink, &target, keys.as_ref(), arguments.records, seed).await?;
+        let (begun, loaded) = load(context, &sink, &target, keys.as_ref(), arguments.records, seed).await;
+        if let Err(failure) = loaded {
+            if !arguments.keep && remove(context, &sink, keys.as_ref(), 0..begun).await.is_err() {
+                context
+                    .printer
+                    .remark(&format!("up to {} records of the load stay: they cannot be removed", count(begun)));
+            }
+            return Err(failure);
+        }
     }
     let plan = plan(arguments, seed);
     let live = Arc::new(Live::default());
@@ -87,13 +96,17 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
         report,
     };
     context.printer.print(&view, |view| text(context, view))?;
-    // Records that were there before are not this run's to remove.
-    let first = if arguments.skip_load { arguments.records } else { 0 };
-    let own = first..arguments.records + live.inserted();
-    if arguments.keep {
-        context.printer.remark(&format!("{} records stay; --skip-load uses them again", count(own.end - own.start)));
+    let inserted = live.inserted();
+    if arguments.skip_load {
+        // An earlier run that was kept may have inserted the same numbers.
+        if inserted > 0 {
+            context.printer.remark(&format!("{} records were inserted and stay", count(inserted)));
+        }
+    } else if arguments.keep {
+        let stay = count(arguments.records + inserted);
+        context.printer.remark(&format!("{stay} records stay; --skip-load uses them again"));
     } else {
-        remove(context, &sink, keys.as_ref(), own).await?;
+        remove(context, &sink, keys.as_ref(), 0..arguments.records + inserted).await?;
     }
     Ok(if failed { ExitCode::Failed } else { ExitCode::Success })
 }
@@ -111,6 +124,7 @@ fn plan(arguments: &BenchArguments, seed: u64) -> Plan {
     }
 }
 
+/// Loads the records; after a failure no further ones. Also says up to which number it has begun to.
 async fn load(
     context: &Context,
     sink: &StoreSink,
@@ -118,33 +132,42 @@ async fn load(
     keys: &dyn KeySource,
     records: u64,
     seed: u64,
-) -> Result<(), CommandError> {
+) -> (u64, Result<(), CommandError>) {
     let bar = progress::bar(&context.printer, Some(records), false);
     bar.set_message("loading");
     let start = Instant::now();
-    let batches = (0..records).step_by(LOAD_BATCH as usize).map(|first| {
-        let bar = &bar;
-        async move {
-            let numbers = first..records.min(first + LOAD_BATCH);
-            let loaded = numbers.end - numbers.start;
-            let batch = numbers.map(|number| (keys.key(number), target.value(seed ^ number))).collect();
-            let written = sink.write(batch).await;
-            bar.inc(loaded);
-            written
+    let (mut begun, mut failure) = (0, None);
+    let mut running = FuturesUnordered::new();
+    loop {
+        while failure.is_none() && begun < records && running.len() < LOAD_CONCURRENCY {
+            let numbers = begun..records.min(begun + LOAD_BATCH);
+            begun = numbers.end;
+            let bar = &bar;
+            running.push(async move {
+                let loaded = numbers.end - numbers.start;
+                let batch = numbers.map(|number| (keys.key(number), target.value(seed ^ number))).collect();
+                let written = sink.write(batch).await;
+                bar.inc(loaded);
+                written
+            });
         }
-    });
-    let mut running = stream::iter(batches).buffer_unordered(LOAD_CONCURRENCY);
-    while let Some(written) = running.next().await {
-        written?;
+        // What is under way is waited for after a failure too: removed before it was written, it would stay.
+        let Some(written) = running.next().await else {
+            break;
+        };
+        failure = failure.or_else(|| written.err());
     }
     bar.finish_and_clear();
+    if let Some(failure) = failure {
+        return (begun, Err(failure.into()));
+    }
     let seconds = start.elapsed().as_secs_f64().max(1e-6);
     context.printer.remark(&format!(
         "loaded {} records in {seconds:.1} s ({})",
         count(records),
         rate(records as f64 / seconds)
     ));
-    Ok(())
+    (begun, Ok(()))
 }
 
 /// Deletes the records that the run has written.
