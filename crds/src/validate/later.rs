@@ -1,4 +1,4 @@
-//! Fields and values that the design names and this version does not have: their refusal says what they are for and what to
+//! Fields and values that later versions will have and this one does not: their refusal says what they are for and what to
 //! write instead. None of them is in a schema; one that appears there leaves this list.
 
 use super::path::{FieldPath, Step};

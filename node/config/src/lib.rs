@@ -53,7 +53,7 @@ pub struct NodeConfig {
     pub memory_limit: Option<String>,
     /// One to four tiers, fastest first.
     pub tiers: Vec<TierConfig>,
-    /// The policy it starts with; the defaults of the design when absent.
+    /// The policy it starts with; the default temperatures when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyConfig>,
 }

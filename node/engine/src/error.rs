@@ -111,7 +111,9 @@ pub enum EngineError {
         detail: String,
     },
     /// The key is in a range that is being wiped or installed.
-    #[error("the range of key {key} is being {operation}; retry when that has ended")]
+    #[error(
+        "the range of key {key} is being {operation}, or that failed half way; retry, and if it stays so wipe or install the range again, or reopen the store"
+    )]
     RangeFenced {
         /// The key, printable.
         key: String,

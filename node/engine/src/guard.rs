@@ -20,9 +20,9 @@ pub enum Guard {
     DemoteRecheck,
     /// I3: a clean copy leaves only when its source is really there.
     CleanSourceCheck,
-    /// H2: a copy goes up only if nothing was written since its source was read.
+    /// Rule 3: a copy goes up only if nothing was written since its source was read.
     PromoteRecheck,
-    /// H3: moving up leaves the lower copy where it is.
+    /// Rule 3: moving up leaves the lower copy where it is.
     PromoteCopies,
     /// Rule 4: the WAL is synced before every ingest.
     SyncBeforeIngest,

@@ -1,4 +1,4 @@
-//! Free space: a reserve on each device, the log's too (design section 3, rules 7 and 10).
+//! Free space: a reserve on each device, the log's too (rules 7 and 10 of docs/architecture.md).
 //!
 //! Under a reserve user writes are refused before anything is started; moves and flushes go on, they are what frees
 //! space. When space is back RocksDB is resumed and writes go on.

@@ -1,7 +1,7 @@
 //! Classification: from heat, placement and policy to moves. Pure: no storage, no clock, no randomness; the engine gathers
 //! the input, the mover carries out the output.
 //!
-//! - [`Policy`] is stated (default: the design's; [`Policy::for_tiers`] for other names), [`Policy::validate`] makes a
+//! - [`Policy`] is stated (by default hot, warm and cold; [`Policy::for_tiers`] for other names), [`Policy::validate`] makes a
 //!   [`ValidPolicy`] or says which field is wrong. [`ValidPolicy::half_life`] goes to `HeatTracker::set_half_life`.
 //! - [`classify`] takes [`ClassifierInput`]: [`TierState`]s fastest first, a [`RangeInput`] for each of
 //!   `HeatTracker::ranges` (its heat, bytes in each tier, clean copies, number of keys), a [`KeyInput`] for each of

@@ -38,7 +38,7 @@ pub struct Policy {
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The design's thresholds from the fastest tier down: reads per day, read within.
+/// The default thresholds from the fastest tier down: reads per day, read within.
 const DEFAULT_THRESHOLDS: [(f64, Duration); 3] =
     [(1000.0, HOUR), (100.0, DAY), (10.0, Duration::from_secs(7 * 24 * 3600))];
 /// Shorter and the classifier would never rest.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::range_table::RangeTableConfig;
 
-/// The design's budget: bytes of heat for each key of the fastest tier.
+/// The budget: bytes of heat for each key of the fastest tier.
 pub const BYTES_PER_FAST_KEY: usize = 12;
 /// What a small store gets however few keys it has: a table needs some keys to be of use.
 pub const LEAST_MEMORY_BYTES: usize = 1 << 20;

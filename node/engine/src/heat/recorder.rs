@@ -31,7 +31,7 @@ pub struct HeatRecorder {
 }
 
 impl HeatRecorder {
-    /// The design's sampling: one access in so many.
+    /// The default sampling: one access in so many.
     pub const DEFAULT_SAMPLE_EVERY: u32 = 8;
     /// Samples a ring holds between two drains.
     pub const DEFAULT_RING_CAPACITY: usize = 8192;

@@ -1,6 +1,6 @@
 //! The row cache: whole records of hot keys, above RocksDB.
 //!
-//! Readers insert, writers only remove (design section 3, rule 1). A reader may insert what it read only if no write to
+//! Readers insert, writers only remove (rule 1 of docs/architecture.md). A reader may insert what it read only if no write to
 //! the key's stripe was under way when it began and none has begun since. The check and the insert happen while the
 //! reader holds the stripe, taken without waiting: a writer's sequence and its removal come before or after
 //! both. Keys carry the generation of their range, so a range that left and came back serves no old rows.

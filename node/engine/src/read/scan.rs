@@ -1,4 +1,4 @@
-//! Scans: one snapshot, an iterator per tier, a merge (design section 3, rule 6).
+//! Scans: one snapshot, an iterator per tier, a merge (rule 6 of docs/architecture.md).
 //!
 //! A snapshot pins versions that compaction would drop, so its life is bounded: a scan that outlives it answers
 //! [`EngineError::ScanExpired`] and is resumed from the last key.

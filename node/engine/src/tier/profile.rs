@@ -1,4 +1,4 @@
-//! How RocksDB is set up for a tier: the defaults of design section 3, scaled to the memory the process may use.
+//! How RocksDB is set up for a tier: the defaults of docs/profiles.md, scaled to the memory the process may use.
 
 use super::Medium;
 

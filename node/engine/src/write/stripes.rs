@@ -1,4 +1,4 @@
-//! Striped locks between writers, readers that cache, and the mover (design section 3, rule 1; ADR 0007).
+//! Striped locks between writers, readers that cache, and the mover (rule 1 of docs/architecture.md; ADR 0007).
 //!
 //! A key belongs to one stripe. Whoever writes it holds its stripe, from before the key leaves the row cache and its
 //! version is taken until its record is in the fastest tier: of two concurrent writes of a key the one with the higher
