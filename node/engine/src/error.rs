@@ -38,10 +38,10 @@ pub enum EngineError {
     /// The store's own versions are used up: a version from outside was close to the highest one.
     #[error("every version up to {MAX_VERSION} has been given out; export the records and load them into a new store")]
     VersionsUsedUp,
-    /// A device has less free space than its reserve: reads go on, writes wait for space.
+    /// A device has less free space than its reserve, or would have: reads go on, writes wait for space.
     #[error(
-        "writes are refused: the device of {device} has {free} bytes free, less than its reserve of {reserve}; \
-         free space there or move data down"
+        "writes are refused: the device of {device} has {free} bytes free, less than its reserve of {reserve}{}; \
+         free space there or move data down", beside(*needed)
     )]
     OutOfSpace {
         /// `tier NAME` or `log`.
@@ -50,6 +50,8 @@ pub enum EngineError {
         free: u64,
         /// The reserve, in bytes.
         reserve: u64,
+        /// Bytes to be written beside it, where they are known beforehand; else 0.
+        needed: u64,
     },
     /// Buffered writes cannot be written to storage and no more fit into their queue. This one was not taken; the ones
     /// that wait stay visible and are written when storage takes them.
@@ -172,6 +174,10 @@ pub enum EngineError {
         #[source]
         source: std::io::Error,
     },
+}
+
+fn beside(needed: u64) -> String {
+    if needed == 0 { String::new() } else { format!(" and the {needed} bytes to be written") }
 }
 
 /// The result of an engine operation.

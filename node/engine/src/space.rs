@@ -86,20 +86,29 @@ impl Space {
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
         let short = *self.short.lock();
-        short.map_or(Ok(()), |device| Err(self.out_of_space(device)))
+        short.map_or(Ok(()), |device| Err(self.out_of_space(device, 0)))
     }
 
     /// Refuses a move into a tier whose device is under its reserve.
     pub(crate) fn admit_move(&self, tier: usize) -> Result<()> {
-        if self.under_reserve(tier) { Err(self.out_of_space(tier)) } else { Ok(()) }
+        if self.under_reserve(tier) { Err(self.out_of_space(tier, 0)) } else { Ok(()) }
     }
 
-    fn out_of_space(&self, device: usize) -> EngineError {
+    /// Refuses files of so many bytes that a tier's device would not take without its reserve.
+    pub(crate) fn admit_files(&self, tier: usize, bytes: u64) -> Result<()> {
+        let device = &self.devices[tier];
+        let free = device.free.load(Ordering::Relaxed);
+        let usable = free.saturating_sub(device.reserve.load(Ordering::Relaxed));
+        if bytes > usable && Guard::SpaceReserve.on() { Err(self.out_of_space(tier, bytes)) } else { Ok(()) }
+    }
+
+    fn out_of_space(&self, device: usize, needed: u64) -> EngineError {
         let device = &self.devices[device];
         EngineError::OutOfSpace {
             device: device.name.clone(),
             free: device.free.load(Ordering::Relaxed),
             reserve: device.reserve.load(Ordering::Relaxed),
+            needed,
         }
     }
 

@@ -39,7 +39,23 @@ impl Inner {
         folder: &Path,
         manifest: &ExportManifest,
     ) -> Result<Vec<Staged>> {
+        self.admit_export(folder, manifest)?;
         manifest.files.iter().map(|file| self.stage_file(lease, folder, manifest, file)).collect()
+    }
+
+    /// Refuses an export for which a tier has no room: all of it stands beside the old range until that is dropped.
+    fn admit_export(&self, folder: &Path, manifest: &ExportManifest) -> Result<()> {
+        let mut needed = vec![0_u64; self.tiers.len()];
+        for file in &manifest.files {
+            // What is copied counts, whatever the manifest says.
+            let source = source(folder, file)?;
+            let bytes = fs::metadata(&source).on("look at the export file", &source)?.len();
+            let tier = &mut needed[self.tier_for_rank(file.rank)];
+            *tier = tier.saturating_add(bytes);
+        }
+        self.refresh_space();
+        let mut tiers = needed.into_iter().enumerate().filter(|(_, bytes)| *bytes > 0);
+        tiers.try_for_each(|(tier, bytes)| self.space.admit_files(tier, bytes))
     }
 
     fn stage_file(
@@ -49,10 +65,7 @@ impl Inner {
         manifest: &ExportManifest,
         file: &ExportFile,
     ) -> Result<Staged> {
-        if Path::new(&file.name).file_name() != Some(OsStr::new(&file.name)) {
-            return Err(EngineError::Invalid(format!("the export names the file {:?} outside its folder", file.name)));
-        }
-        let source = folder.join(&file.name);
+        let source = source(folder, file)?;
         let tier = self.tier_for_rank(file.rank);
         let staged = Staged { tier, path: self.incoming_file(tier, lease.generation()) };
         fs::copy(&source, &staged.path).on("copy an export file to its tier", &staged.path)?;
@@ -80,6 +93,14 @@ impl Inner {
     fn tier_for_rank(&self, rank: u32) -> usize {
         self.tiers.iter().position(|t| t.identity.rank >= rank).unwrap_or(self.tiers.len() - 1)
     }
+}
+
+/// Where a file of an export is.
+fn source(folder: &Path, file: &ExportFile) -> Result<PathBuf> {
+    if Path::new(&file.name).file_name() != Some(OsStr::new(&file.name)) {
+        return Err(EngineError::Invalid(format!("the export names the file {:?} outside its folder", file.name)));
+    }
+    Ok(folder.join(&file.name))
 }
 
 /// Why a file is not installed.
