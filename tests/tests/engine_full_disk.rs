@@ -69,9 +69,9 @@ fn check(engine: &Engine, acknowledged: &Acknowledged) {
 
 fn refused<T: std::fmt::Debug>(result: Result<T, EngineError>, expected: &str) {
     match result {
-        Err(EngineError::OutOfSpace { device, free, reserve }) => {
+        Err(EngineError::OutOfSpace { device, free, reserve, needed }) => {
             assert_eq!(device, expected);
-            assert!(free < reserve);
+            assert!(free < reserve + needed);
         }
         other => panic!("{other:?}"),
     }
