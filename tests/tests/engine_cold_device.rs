@@ -47,7 +47,7 @@ fn put(engine: &Engine, key: &str, sequence: u64) {
 
 /// The bytes of log files that hold records. Blocks reserved ahead of the end do not count.
 fn log_bytes(base: &Path) -> u64 {
-    let files = fs::read_dir(base.join("hot/root/wal")).unwrap();
+    let files = fs::read_dir(base.join("hot").join("root").join("wal")).unwrap();
     // A file may leave between the listing and the look at it.
     files.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

@@ -107,17 +107,23 @@ fn writers_stay_out_of_a_range_while_it_is_wiped_or_installed() {
     }
 }
 
+/// A filled store in which the wipe of a half failed at this point.
+fn with_a_wipe_that_failed(point: CrashPoint) -> (tempfile::TempDir, Engine) {
+    let (folder, pauses) = (tempfile::tempdir().unwrap(), Pauses::default());
+    let engine = open_with(folder.path(), 3, pauses.environment());
+    fill(&engine, 1);
+    spread(&engine);
+    pauses.fail(point);
+    let lease = engine.lease_range(&half()).unwrap();
+    assert!(engine.wipe(&lease).is_err());
+    drop(lease);
+    (folder, engine)
+}
+
 #[test]
 fn a_wipe_that_failed_half_done_is_finished_when_the_store_opens() {
     for point in [CrashPoint::WipeJournaled, CrashPoint::WipeHalfDone] {
-        let (folder, pauses) = (tempfile::tempdir().unwrap(), Pauses::default());
-        let engine = open_with(folder.path(), 3, pauses.environment());
-        fill(&engine, 1);
-        spread(&engine);
-        pauses.fail(point);
-        let lease = engine.lease_range(&half()).unwrap();
-        assert!(engine.wipe(&lease).is_err());
-        drop(lease);
+        let (folder, engine) = with_a_wipe_that_failed(point);
         drop(engine);
         let engine = open(folder.path(), 3);
         assert_eq!(count(&engine, &half()), 0, "{point:?}");
@@ -131,14 +137,7 @@ fn a_wipe_that_failed_half_done_is_finished_when_the_store_opens() {
 #[test]
 fn writers_stay_out_of_a_range_whose_wipe_failed_until_it_was_wiped() {
     for point in [CrashPoint::WipeJournaled, CrashPoint::WipeHalfDone] {
-        let (folder, pauses) = (tempfile::tempdir().unwrap(), Pauses::default());
-        let engine = open_with(folder.path(), 3, pauses.environment());
-        fill(&engine, 1);
-        spread(&engine);
-        pauses.fail(point);
-        let lease = engine.lease_range(&half()).unwrap();
-        assert!(engine.wipe(&lease).is_err());
-        drop(lease);
+        let (folder, engine) = with_a_wipe_that_failed(point);
         // Opening would empty the range: nothing may be acknowledged in it.
         for durability in [Durability::Wal, Durability::Buffered] {
             let refused = engine.put(&key(1), b"lost", durability);

@@ -41,17 +41,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     .map_err(|_| TelemetryError::Twice)
 }
 
-/// An error and everything that caused it, on one line; printed once, where it is handled.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
+pub use thermocline_engine::chain;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! A chunk: so many records of a tier, in key order, that move together.
 
-use rocksdb::ReadOptions;
+use rocksdb::{DBRawIterator, ReadOptions};
 
 use crate::engine::Inner;
 use crate::error::Result;
@@ -43,8 +43,9 @@ impl Candidate {
 }
 
 impl Inner {
-    /// The next chunk of a tier. Reads past the block cache: what moves down is not what should be cached.
-    pub(crate) fn chunk(&self, tier: usize, range: &KeyRange, keep: &dyn Fn(&[u8]) -> bool) -> Result<Chunk> {
+    /// Stands on the first record of a range in a tier, to pass through it once. Reads past the block cache: what the
+    /// mover passes is not what should be cached.
+    pub(super) fn passing(&self, tier: usize, range: &KeyRange) -> DBRawIterator<'_> {
         let mut read = ReadOptions::default();
         let (start, end) = keys::bounds(range);
         read.set_iterate_lower_bound(start);
@@ -53,6 +54,12 @@ impl Inner {
         read.set_readahead_size(1 << 20);
         let mut iterator = self.database.raw().raw_iterator_cf_opt(self.database.tier(tier), read);
         iterator.seek_to_first();
+        iterator
+    }
+
+    /// The next chunk of a tier.
+    pub(crate) fn chunk(&self, tier: usize, range: &KeyRange, keep: &dyn Fn(&[u8]) -> bool) -> Result<Chunk> {
+        let mut iterator = self.passing(tier, range);
         let mut chunk = Chunk { records: Vec::new(), covered: range.clone(), rest: None, bytes: 0 };
         let mut seen = 0;
         while let (Some(data_key), Some(value)) = (iterator.key(), iterator.value()) {

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use rocksdb::{ReadOptions, WriteBatch};
+use rocksdb::WriteBatch;
 
 use super::chunk::Candidate;
 use super::{Cancel, Interrupts};
@@ -84,14 +84,7 @@ impl Inner {
 
     /// The tombstones at the start of a range.
     fn tombstones(&self, tier: usize, range: &KeyRange) -> Result<Part> {
-        let mut read = ReadOptions::default();
-        let (start, end) = keys::bounds(range);
-        read.set_iterate_lower_bound(start);
-        read.set_iterate_upper_bound(end);
-        read.fill_cache(false);
-        read.set_readahead_size(1 << 20);
-        let mut iterator = self.database.raw().raw_iterator_cf_opt(self.database.tier(tier), read);
-        iterator.seek_to_first();
+        let mut iterator = self.passing(tier, range);
         let mut part = Part { tombstones: Vec::new(), bytes: 0, rest: None };
         let mut records = 0;
         while let (Some(data_key), Some(value)) = (iterator.key(), iterator.value()) {
