@@ -193,9 +193,15 @@ fn end(told: &mut v1::MoveProgress, outcome: Result<Moved, EngineError>) {
                 _ => "failed",
             };
             state.clone_into(&mut told.state);
+            told.may_pass = may_pass(&error);
             told.message = chain(&error);
         }
     }
+}
+
+/// Whether a move failed for what the background mover leaves to its next round.
+const fn may_pass(error: &EngineError) -> bool {
+    matches!(error, EngineError::RangeHeld { .. } | EngineError::LeaseLost { .. } | EngineError::OutOfSpace { .. })
 }
 
 /// The progress of a move until it has ended, or the node stops: now, then at every change, but not at every chunk.
@@ -242,6 +248,18 @@ mod tests {
         assert_eq!(told.state, "cancelled");
         end(&mut told, Ok(Moved { records: 3, bytes: 9 }));
         assert_eq!((told.state.as_str(), told.percent, told.records), ("completed", 100, 3));
+    }
+
+    #[test]
+    fn a_move_that_failed_for_what_passes_says_so() {
+        let ended = |error| {
+            let mut told = v1::MoveProgress::default();
+            end(&mut told, Err(error));
+            (told.state, told.may_pass)
+        };
+        assert_eq!(ended(EngineError::RangeHeld { holder: "the mover".to_owned() }), ("failed".to_owned(), true));
+        assert_eq!(ended(EngineError::StorageFailed { reason: String::new() }), ("failed".to_owned(), false));
+        assert_eq!(ended(EngineError::Cancelled), ("cancelled".to_owned(), false));
     }
 
     #[test]
