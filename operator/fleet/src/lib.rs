@@ -6,7 +6,7 @@
 //!   or folders.
 //! - Pure, from values to values: [`desired`] (objects -> what every node should run), [`render`] (a node's configuration),
 //!   [`revision`] (generations that only grow), [`reconcile`] (desired and observed -> actions), [`migration`] (how far a move
-//!   is and what to do next), [`status`] (what is told in the objects).
+//!   is and what to do next), [`held_tiers`] (which tiers may not be taken away), [`status`] (what is told in the objects).
 //! - [`watch`]: the nodes' Status streams, the only source of figures.
 //! - [`moves`]: the moves that nodes carry out for Migrations.
 //! - [`controller`]: the loop that reads, decides, executes and tells.
@@ -16,6 +16,7 @@ mod chain;
 pub mod controller;
 pub mod desired;
 pub mod event;
+pub mod held_tiers;
 pub mod home;
 pub mod local;
 pub mod migration;

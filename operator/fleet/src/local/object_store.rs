@@ -1,7 +1,8 @@
 //! Objects as files: KIND.NAME.yaml in one folder.
 //!
 //! Contract: what is in the folder is valid, by itself and together. A change is judged completely before the first file is
-//! written, under a lock that every writer takes; each file is replaced in one step. Readers take no lock.
+//! written, under a lock that every writer takes; each file is replaced in one step, what is named before what names it. Who
+//! reads all of them shares the lock and sees no change by half; who reads one takes none.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -18,8 +19,8 @@ use thermocline_crds::{Kind, Object, ObjectError, Validated};
 
 use super::kept_ranges;
 use super::layout::{Layout, write_in_one_step};
-use crate::desired;
 use crate::home::Change;
+use crate::{desired, held_tiers};
 
 /// A change that was refused, or files that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -75,11 +76,16 @@ impl ObjectStore {
         self.layout.objects().join(format!("{}.{name}.yaml", kind.as_str().to_lowercase()))
     }
 
-    /// Every object, by kind and name.
+    /// Every object, by kind and name; none of a change that is being written.
     ///
     /// # Errors
     /// That a file cannot be read or holds no object.
     pub fn list(&self) -> Result<Vec<Object>, StoreError> {
+        let _lock = self.lock_shared()?;
+        self.list_locked()
+    }
+
+    fn list_locked(&self) -> Result<Vec<Object>, StoreError> {
         let folder = self.layout.objects();
         let failed = |source| StoreError::Io { attempt: "read", path: folder.clone(), source };
         let mut parsed = self.parsed.lock();
@@ -123,7 +129,12 @@ impl ObjectStore {
     /// # Errors
     /// Everything that is wrong with the objects.
     pub fn plan(&self, objects: Vec<Object>) -> Result<Vec<(Object, Change)>, StoreError> {
-        let existing = self.list()?;
+        let _lock = self.lock_shared()?;
+        self.plan_locked(objects)
+    }
+
+    fn plan_locked(&self, objects: Vec<Object>) -> Result<Vec<(Object, Change)>, StoreError> {
+        let existing = self.list_locked()?;
         let mut wrong = Vec::new();
         let mut planned: Vec<(Object, Change)> = Vec::new();
         for new in objects {
@@ -154,13 +165,13 @@ impl ObjectStore {
         wrong.extend(desired::refusals(&all));
         for (new, change) in &planned {
             match new.validated() {
-                Ok(Validated::StoragePool(pool)) if *change == Change::Created => {
-                    let refusals = kept_ranges::refusals(&self.layout, &pool);
-                    wrong.extend(refusals.map_err(|(path, source)| StoreError::Io {
-                        attempt: "read",
-                        path,
-                        source,
-                    })?);
+                Ok(Validated::StoragePool(pool)) if *change != Change::Unchanged => {
+                    wrong.extend(held_tiers::refusals(&pool, &all));
+                    if *change == Change::Created {
+                        let refusals = kept_ranges::refusals(&self.layout, &pool);
+                        let failed = |(path, source)| StoreError::Io { attempt: "read", path, source };
+                        wrong.extend(refusals.map_err(failed)?);
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => wrong.push(format!("{}/{}: {error}", new.kind(), new.name())),
@@ -175,14 +186,13 @@ impl ObjectStore {
     /// Everything that is wrong with the objects.
     pub fn apply(&self, objects: Vec<Object>) -> Result<Vec<Change>, StoreError> {
         let _lock = self.lock()?;
-        let planned = self.plan(objects)?;
-        let mut changes = Vec::with_capacity(planned.len());
-        for (object, change) in planned {
-            if change != Change::Unchanged {
-                self.write(&object)?;
-            }
-            changes.push(change);
-        }
+        let planned = self.plan_locked(objects)?;
+        let changes = planned.iter().map(|(_, change)| *change).collect();
+        let mut changed: Vec<Object> =
+            planned.into_iter().filter(|(_, change)| *change != Change::Unchanged).map(|(object, _)| object).collect();
+        // Kinds stand in the order in which they name each other: what is left by a write that fails names nothing missing.
+        changed.sort_by_key(Object::kind);
+        changed.iter().try_for_each(|object| self.write(object))?;
         Ok(changes)
     }
 
@@ -220,7 +230,7 @@ impl ObjectStore {
     /// That it is refused, or cannot be removed.
     pub fn delete(&self, kind: Kind, name: &str) -> Result<bool, StoreError> {
         let _lock = self.lock()?;
-        let objects = self.list()?;
+        let objects = self.list_locked()?;
         if !objects.iter().any(|object| object.kind() == kind && object.name() == name) {
             return Ok(false);
         }
@@ -296,6 +306,16 @@ impl ObjectStore {
             path,
             source,
         })
+    }
+
+    /// `None` where nobody has written yet.
+    fn lock_shared(&self) -> Result<Option<File>, StoreError> {
+        let path = self.layout.objects_lock();
+        match File::open(&path).and_then(|file| file.lock_shared().map(|()| file)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::Io { attempt: "lock", path, source }),
+        }
     }
 }
 

@@ -113,3 +113,57 @@ fn a_pool_that_is_created_anew_keeps_the_cuts_of_the_records_in_its_folders() {
     assert!(refused.contains("main-1") && refused.contains("data does not follow"), "{refused}");
     assert_eq!(store.apply(objects(&[&cut_at("g")])).unwrap(), [Change::Created]);
 }
+
+const COLD: &str = "{apiVersion: thermocline.dev/v1alpha1, kind: StorageTier, metadata: {name: cold}, spec: {cluster: demo, rank: 9, medium: HDD, size: 1Gi}}";
+
+fn with_cold() -> String {
+    POOL.replace("[{name: hot}]", "[{name: hot}, {name: cold}]")
+}
+
+#[test]
+fn who_reads_all_objects_waits_for_a_change_that_is_being_written() {
+    let (_folder, store) = store();
+    store.apply(objects(&[CLUSTER, TIER, POOL])).unwrap();
+    let writing = store.lock().unwrap();
+    std::thread::scope(|scope| {
+        let (told, read) = std::sync::mpsc::channel();
+        let store = &store;
+        scope.spawn(move || told.send(store.list().map(|all| all.len())));
+        let early = read.recv_timeout(std::time::Duration::from_millis(200));
+        assert!(early.is_err(), "it was read while it was written");
+        drop(writing);
+        assert_eq!(read.recv_timeout(std::time::Duration::from_secs(60)).unwrap().unwrap(), 3);
+    });
+}
+
+#[test]
+fn a_change_that_cannot_be_written_whole_leaves_no_pool_that_names_a_missing_tier() {
+    let (_folder, store) = store();
+    store.apply(objects(&[CLUSTER, TIER, POOL])).unwrap();
+    // In the way of the file that would be written beside the tier's.
+    let beside = format!(".storagetier.cold.yaml.{}.new", std::process::id());
+    fs::create_dir(store.layout.objects().join(beside)).unwrap();
+    let error = store.apply(objects(&[&with_cold(), COLD])).unwrap_err();
+    assert!(matches!(error, StoreError::Io { .. }), "{error}");
+    assert_eq!(generation(&store, Kind::StoragePool, "main"), Some(1));
+    assert!(validate::set(&store.list().unwrap()).is_empty());
+}
+
+#[test]
+fn a_tier_that_holds_data_is_not_taken_out_of_its_pool() {
+    let (_folder, store) = store();
+    store.apply(objects(&[CLUSTER, TIER, COLD, &with_cold()])).unwrap();
+    let node = |keys: u64| {
+        let text = format!(
+            "{{apiVersion: thermocline.dev/v1alpha1, kind: StorageNode, metadata: {{name: main-1}}, spec: {{cluster: demo, pool: main, range: {{start: '', end: ''}}}}, status: {{tiers: [{{name: cold, capacityBytes: 9, usedBytes: 1, keys: {keys}}}]}}}}"
+        );
+        Object::from_yaml(&text).unwrap()
+    };
+    store.write_status(node(7)).unwrap();
+    let refused = store.apply(objects(&[POOL])).unwrap_err().to_string();
+    assert!(refused.contains("tier cold") && refused.contains("main-1 it holds 7 keys"), "{refused}");
+    assert!(refused.contains("Migration"), "{refused}");
+    assert_eq!(store.apply(objects(&[&with_cold()])).unwrap(), [Change::Unchanged]);
+    store.write_status(node(0)).unwrap();
+    assert_eq!(store.apply(objects(&[POOL])).unwrap(), [Change::Configured]);
+}
