@@ -3,31 +3,30 @@
 //! Decisions are made in the pure modules; here is the I/O between them. A step that fails is told as an event and tried again
 //! in the next round; only the home itself failing ends a round.
 
+mod migrate;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use thermocline_crds::v1alpha1::{MigrationPhase, ValidatedMigration};
 use thermocline_crds::{Kind, Object};
 use thermocline_proto::v1;
 use tokio::time::Instant;
 
 use crate::chain::chain;
-use crate::desired::{self, Desired};
+use crate::desired::{self, Desired, DesiredNode};
 use crate::event::Event;
+use crate::held_tiers::held_tiers;
 use crate::home::{Home, NodeRun, Observed, Presence};
-use crate::migration::{self, Step};
-use crate::moves::{self, Moves};
-use crate::reconcile::{self, Action, Plan};
+use crate::moves::Moves;
+use crate::reconcile::{self, Action, Facts, Plan};
 use crate::revision::Memory;
 use crate::status::{self, View};
-use crate::watch::{self, Watches};
+use crate::watch::{self, CALL, Watches};
 
 /// Figures alone are written at most so often for each object.
 const FIGURES: Duration = Duration::from_secs(10);
-/// A call of a node's control plane takes no longer.
-const CALL: Duration = Duration::from_secs(5);
 /// The same failure is told at most so often.
 const SAME_FAILURE: Duration = Duration::from_secs(30);
 
@@ -49,8 +48,8 @@ pub struct Controller<H> {
     watches: Watches,
     moves: Moves,
     memory: Memory,
-    /// Moves that an earlier controller began: they are ended before they are begun again.
-    orphans: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The memory as the home has it.
+    remembered: Memory,
     published: Vec<NodeRun>,
     prepared: BTreeMap<String, NodeRun>,
     seen: BTreeMap<String, Observed>,
@@ -71,8 +70,8 @@ impl<H: Home> Controller<H> {
             home,
             clock,
             watches: Watches::default(),
-            moves: Moves::default(),
-            orphans: memory.moves.clone(),
+            moves: Moves::taken_up(&memory.moves),
+            remembered: memory.clone(),
             memory,
             published: Vec::new(),
             prepared: BTreeMap::new(),
@@ -88,7 +87,7 @@ impl<H: Home> Controller<H> {
         self.watches.changed().await;
     }
 
-    /// One round: reads, decides, executes, tells.
+    /// One round: reads, decides, executes, tells. It may be dropped before its end: the next one goes on from what it finds.
     ///
     /// # Errors
     /// That the home cannot be read or written.
@@ -108,26 +107,28 @@ impl<H: Home> Controller<H> {
         let objects = self.home.list().await?;
         let observed = self.home.observe().await?;
         let statuses = self.watches.latest();
-        let memory = self.memory.clone();
         self.keep_ahead(&statuses, &objects);
         let desired = desired::desired(&objects, self.home.placement(), &mut self.memory);
         self.watch(&desired, &observed);
         self.tell_ends(&observed).await;
-        let plan = reconcile::reconcile(&desired, &observed, &statuses);
+        let (silent, held) = (self.watches.silent(), held_tiers(&objects));
+        let facts = Facts { observed: &observed, statuses: &statuses, silent: &silent, held: &held };
+        let plan = reconcile::reconcile(&desired, facts);
         let mut steps = BTreeMap::new();
         if act {
-            self.publish(&desired, &objects).await?;
+            self.publish(&desired, &observed, &plan, &objects).await?;
             for (node, reason) in &plan.held {
                 self.failed(Kind::StorageNode, node, "HeldBack", reason).await;
             }
             for action in &plan.actions {
-                self.execute(action, &desired).await?;
+                self.execute(action, &desired, &plan).await?;
             }
-            steps = self.migrate(&objects, &desired).await?;
+            steps = self.migrate(&objects, &desired, &observed).await;
         }
         self.memory.moves = self.moves.ids();
-        if self.memory != memory {
+        if self.memory != self.remembered {
             self.home.remember(&self.memory).await?;
+            self.remembered.clone_from(&self.memory);
         }
         let observed = self.home.observe().await?;
         let statuses = self.watches.latest();
@@ -154,7 +155,7 @@ impl<H: Home> Controller<H> {
     fn keep_ahead(&mut self, statuses: &BTreeMap<String, v1::NodeStatus>, objects: &[Object]) {
         for pool in objects.iter().filter(|object| object.kind() == Kind::StoragePool).map(Object::name) {
             for (node, status) in statuses {
-                if node.rsplit_once('-').is_none_or(|(of, _)| of != pool) {
+                if desired::pool_of(node) != Some(pool) {
                     continue;
                 }
                 let counted = [
@@ -171,32 +172,42 @@ impl<H: Home> Controller<H> {
     }
 
     fn watch(&mut self, desired: &Desired, observed: &BTreeMap<String, Observed>) {
-        let runs =
-            |name: &String| observed.get(name).is_some_and(|node| !matches!(node.presence, Presence::Absent { .. }));
-        let wanted = desired.nodes.iter().filter(|(name, _)| runs(name));
-        let uris = wanted.map(|(name, node)| (name.clone(), self.home.admin_uri(&node.run))).collect();
-        self.watches.watch(&uris);
+        let running = desired.nodes.iter().filter_map(|(name, node)| {
+            let seen = observed.get(name).filter(|seen| !matches!(seen.presence, Presence::Absent { .. }))?;
+            Some((name.clone(), self.home.admin_uri(&node.run_as_seen(Some(seen)))))
+        });
+        self.watches.watch(&running.collect());
     }
 
-    /// Keeps the routing and what nodes are started with as declared.
-    async fn publish(&mut self, desired: &Desired, objects: &[Object]) -> Result<(), H::Error> {
-        let runs: Vec<NodeRun> = desired.nodes.values().map(|node| node.run.clone()).collect();
-        if !desired.paused {
-            for run in &runs {
-                if self.prepared.get(&run.name) != Some(run) {
-                    self.home.prepare(run).await?;
-                    self.prepared.insert(run.name.clone(), run.clone());
-                }
+    /// Keeps the routing and what nodes are started with as declared, as far as they may have it now.
+    async fn publish(
+        &mut self,
+        desired: &Desired,
+        observed: &BTreeMap<String, Observed>,
+        plan: &Plan,
+        objects: &[Object],
+    ) -> Result<(), H::Error> {
+        // Nodes go on as they are, and clients must go on finding them.
+        if desired.paused {
+            return Ok(());
+        }
+        for (name, node) in desired.nodes.iter().filter(|(name, _)| !plan.held.contains_key(*name)) {
+            if self.prepared.get(name) != Some(&node.run) {
+                self.home.prepare(&node.run).await?;
+                self.prepared.insert(name.clone(), node.run.clone());
             }
         }
-        if runs != self.published {
+        self.prepared.retain(|name, _| desired.nodes.contains_key(name));
+        // Of nodes whose pool cannot be followed it is not known what to write; the routing stays.
+        let runs: Vec<NodeRun> =
+            desired.nodes.iter().map(|(name, node)| node.run_as_seen(observed.get(name))).collect();
+        if runs != self.published && desired.unfollowed.is_empty() {
             self.home.publish(&runs).await?;
             self.published = runs;
         }
-        self.prepared.retain(|name, _| desired.nodes.contains_key(name));
         // Of a pool that was deleted, also while nobody supervised.
         let nodes = objects.iter().filter(|object| object.kind() == Kind::StorageNode).map(Object::name);
-        for gone in nodes.filter(|name| !desired.nodes.contains_key(*name)) {
+        for gone in nodes.filter(|name| desired.is_left_over(name)) {
             self.home.forget_node(gone).await?;
         }
         Ok(())
@@ -214,7 +225,7 @@ impl<H: Home> Controller<H> {
         }
     }
 
-    async fn execute(&mut self, action: &Action, desired: &Desired) -> Result<(), H::Error> {
+    async fn execute(&mut self, action: &Action, desired: &Desired, plan: &Plan) -> Result<(), H::Error> {
         let (Action::Run(name)
         | Action::Replace(name)
         | Action::Stop(name)
@@ -228,13 +239,13 @@ impl<H: Home> Controller<H> {
         let Some(node) = desired.nodes.get(name) else {
             return Ok(());
         };
-        let uri = self.home.admin_uri(&node.run);
+        let uri = self.watches.heard_at(name).unwrap_or_else(|| self.home.admin_uri(&node.run));
         match action {
             // Not fatal: an address, a program or space that is missing now may be there at the next attempt.
-            Action::Run(_) => match self.home.run(&node.run).await {
-                Ok(()) => {
+            Action::Run(_) => match self.run(node, plan.held.contains_key(name)).await {
+                Ok(run) => {
                     self.unstarted.remove(name);
-                    self.note(Kind::StorageNode, name, "Started", &format!("at {}", node.run.config.listen.kv)).await;
+                    self.note(Kind::StorageNode, name, "Started", &format!("at {}", run.config.listen.kv)).await;
                 }
                 Err(error) => {
                     let reason = chain(&error);
@@ -268,92 +279,12 @@ impl<H: Home> Controller<H> {
         Ok(())
     }
 
-    async fn migrate(&mut self, objects: &[Object], desired: &Desired) -> Result<BTreeMap<String, Step>, H::Error> {
-        let mut steps = BTreeMap::new();
-        let mut live = Vec::new();
-        for object in objects {
-            let Object::Migration(raw) = object else {
-                continue;
-            };
-            let phase = raw.status.as_ref().map(|status| status.phase).unwrap_or_default();
-            if migration::is_final(phase) {
-                continue;
-            }
-            live.push(object.name().to_owned());
-            // While the cluster is paused nothing new is begun; what runs goes on.
-            let Ok(valid) = ValidatedMigration::try_from(&raw.spec) else {
-                continue;
-            };
-            let step = self.step(object.name(), &valid, desired).await?;
-            if step.phase != phase {
-                let message = step.outcome.clone().unwrap_or_else(|| format!("to {}", valid.to_tier));
-                self.note(Kind::Migration, object.name(), &format!("{:?}", step.phase), &message).await;
-            }
-            if migration::is_final(step.phase) {
-                self.moves.forget(object.name());
-            }
-            steps.insert(object.name().to_owned(), step);
-        }
-        // Deleting a migration that runs cancels it.
-        for gone in self.moves.known().into_iter().filter(|name| !live.contains(name)) {
-            for node in self.moves.running(&gone) {
-                if let Some(to) = desired.nodes.get(&node) {
-                    let _ = self.moves.cancel(&gone, &node, &self.home.admin_uri(&to.run)).await;
-                }
-            }
-            if self.moves.running(&gone).is_empty() {
-                self.moves.forget(&gone);
-            }
-        }
-        Ok(steps)
-    }
-
-    async fn step(&mut self, name: &str, valid: &ValidatedMigration, desired: &Desired) -> Result<Step, H::Error> {
-        if let Some(orphans) = self.orphans.remove(name) {
-            for (node, id) in orphans {
-                if let Some(to) = desired.nodes.get(&node) {
-                    // A node that is gone has ended its moves with it.
-                    let _ = moves::cancel(&self.home.admin_uri(&to.run), id).await;
-                }
-            }
-        }
-        let owners = desired.nodes.iter().filter(|(_, node)| migration::overlaps(&node.run.config.range, &valid.range));
-        let owners: Vec<String> = owners.map(|(name, _)| name.clone()).collect();
-        if desired.nodes.is_empty() {
-            return Ok(Step {
-                begin: Vec::new(),
-                cancel: Vec::new(),
-                phase: MigrationPhase::Pending,
-                progress: 0,
-                bytes: 0,
-                outcome: None,
-            });
-        }
-        let step = migration::step(valid.desired, &self.moves.parts(name, &owners));
-        let serving = self.watches.latest();
-        for node in &step.begin {
-            let Some(to) = desired.nodes.get(node).filter(|_| !desired.paused) else {
-                continue;
-            };
-            if !reconcile::serves(serving.get(node)) {
-                continue;
-            }
-            let request = v1::MoveRangeRequest {
-                start: valid.range.start.clone().into(),
-                end: valid.range.end.clone().unwrap_or_default().into(),
-                to_tier: valid.to_tier.to_string(),
-                bytes_per_second: valid.bytes_per_second.map_or(0, |rate| rate.bytes()),
-            };
-            self.moves.begin(name, node, self.home.admin_uri(&to.run), request);
-        }
-        for node in &step.cancel {
-            if let Some(to) = desired.nodes.get(node)
-                && let Err(status) = self.moves.cancel(name, node, &self.home.admin_uri(&to.run)).await
-            {
-                self.failed(Kind::Migration, name, "CancelRefused", status.message()).await;
-            }
-        }
-        Ok(step)
+    /// Runs a node with what is declared or, where that is held back, as it was run before.
+    async fn run(&self, node: &DesiredNode, held: bool) -> Result<NodeRun, H::Error> {
+        let kept = if held { self.home.kept(&node.run.name).await? } else { None };
+        let run = kept.map_or_else(|| node.run.clone(), desired::run_of);
+        self.home.run(&run).await?;
+        Ok(run)
     }
 
     async fn write_statuses(&mut self, objects: &[Object], view: View<'_>) -> Result<(), H::Error> {
@@ -425,3 +356,7 @@ async fn set_tiers(uri: &str, request: &v1::SetTiersRequest) -> Result<u64, Stri
         Err(_) => Err(format!("no answer within {CALL:?}")),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

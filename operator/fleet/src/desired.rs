@@ -3,15 +3,15 @@
 //! Until there are shards a fleet has one cluster with one pool: every pool owns the whole key space. [`refusals`] says so
 //! before an object is accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use thermocline_crds::v1alpha1::{MigrationPolicy, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedTier};
 use thermocline_crds::{Kind, Object, Validated};
-use thermocline_node_config::{PolicyConfig, defaults};
+use thermocline_node_config::{Listen, NodeConfig, PolicyConfig, defaults};
 use thermocline_proto::v1;
 
-use crate::home::{NodeRun, Placement};
+use crate::home::{NodeRun, Observed, Placement};
 use crate::render::{self, NodeSource};
 use crate::revision::{self, Memory};
 
@@ -41,6 +41,32 @@ pub struct Desired {
     pub conflicts: BTreeMap<String, Vec<String>>,
     /// Objects that cannot be followed: kind, name, why.
     pub invalid: Vec<(Kind, String, String)>,
+    /// Pools that exist and cannot be followed: what their nodes should be is not known, so they stay as they are.
+    pub unfollowed: BTreeSet<String>,
+}
+
+impl Desired {
+    /// Whether nothing asks for a node any more, as far as that is known.
+    #[must_use]
+    pub fn is_left_over(&self, node: &str) -> bool {
+        !self.nodes.contains_key(node) && pool_of(node).is_none_or(|pool| !self.unfollowed.contains(pool))
+    }
+}
+
+impl DesiredNode {
+    /// Where it listens: where it runs, else where it is to.
+    #[must_use]
+    pub fn listen<'a>(&'a self, observed: Option<&'a Observed>) -> &'a Listen {
+        observed.and_then(|seen| seen.listen.as_ref()).unwrap_or(&self.run.config.listen)
+    }
+
+    /// What it is run with, at the addresses where it listens now.
+    #[must_use]
+    pub fn run_as_seen(&self, observed: Option<&Observed>) -> NodeRun {
+        let mut run = self.run.clone();
+        run.config.listen = self.listen(observed).clone();
+        run
+    }
 }
 
 /// What the objects ask for. Counts new generations in `memory`.
@@ -48,6 +74,8 @@ pub struct Desired {
 pub fn desired(objects: &[Object], placement: Placement<'_>, memory: &mut Memory) -> Desired {
     let parts = Parts::of(objects);
     let mut desired = Desired { invalid: parts.invalid.clone(), ..Desired::default() };
+    let pools = objects.iter().filter(|object| object.kind() == Kind::StoragePool).map(|pool| pool.name().to_owned());
+    desired.unfollowed = pools.collect();
     desired.paused = parts.clusters.values().any(|cluster| cluster.pause);
     for pool in parts.pools.values() {
         let Some(cluster) = parts.clusters.get(pool.cluster.as_str()) else {
@@ -71,6 +99,7 @@ fn add_pool(
     memory: &mut Memory,
 ) {
     let pool_name = pool.name.as_str();
+    desired.unfollowed.remove(pool_name);
     let candidates = parts.policies_for(pool);
     let chosen = candidates.first();
     if let Some((name, _)) = chosen {
@@ -97,9 +126,8 @@ fn add_pool(
             address: Ipv4Addr::from(u32::from(placement.first_address).saturating_add(offset)),
             folder: &folder,
         });
-        let fingerprint = fingerprint(&format!("{:?}", render::fixed_part(&config)));
         let node = DesiredNode {
-            run: NodeRun { name: name.clone(), config, fingerprint },
+            run: run_of(config),
             pool: pool_name.to_owned(),
             policy: policy_message(&policy, chosen.map(|(_, policy)| *policy)),
             tiers: v1::SetTiersRequest { generation: tiers_generation, tiers: settings.clone() },
@@ -112,6 +140,19 @@ fn add_pool(
 #[must_use]
 pub fn node_name(pool: &str, index: usize) -> String {
     format!("{pool}-{index}")
+}
+
+/// The pool that a node is of, by its name.
+#[must_use]
+pub fn pool_of(node: &str) -> Option<&str> {
+    node.rsplit_once('-').map(|(pool, _)| pool)
+}
+
+/// What a node with this configuration is run with.
+#[must_use]
+pub fn run_of(config: NodeConfig) -> NodeRun {
+    let fingerprint = fingerprint(&format!("{:?}", render::fixed_part(&config)));
+    NodeRun { name: config.node.clone(), config, fingerprint }
 }
 
 /// FNV-1a: stable over releases, and no secret depends on it.

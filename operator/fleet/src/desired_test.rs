@@ -170,6 +170,31 @@ fn a_pool_whose_tier_is_missing_has_no_nodes_and_says_why() {
     let desired = of(&all, &mut Memory::default());
     assert!(desired.nodes.is_empty());
     assert!(desired.invalid[0].2.contains("no StorageTier cold"), "{:?}", desired.invalid);
+    assert!(!desired.is_left_over("main-0"), "nobody took the pool away");
+    assert!(desired.is_left_over("other-0"));
+    all.retain(|object| object.kind() != Kind::StoragePool);
+    assert!(of(&all, &mut Memory::default()).is_left_over("main-0"));
+}
+
+#[test]
+fn a_node_is_where_it_listens_and_not_where_it_is_declared_to() {
+    let desired = of(&objects(ALL), &mut Memory::default());
+    let node = &desired.nodes["main-0"];
+    let at = |port| std::net::SocketAddr::from(([127, 0, 9, 1], port));
+    let listen = Listen { kv: at(1), admin: at(2), http: at(3) };
+    let presence = crate::home::Presence::Stopping;
+    let mut seen = Observed { presence, restarts: 0, listen: Some(listen.clone()) };
+    assert_eq!(node.run_as_seen(Some(&seen)).config.listen, listen);
+    seen.listen = None;
+    assert_eq!(node.run_as_seen(Some(&seen)), node.run, "not known of one that an older version started");
+}
+
+#[test]
+fn a_configuration_that_was_kept_has_the_fingerprint_that_it_was_started_with() {
+    let desired = of(&objects(ALL), &mut Memory::default());
+    let run = &desired.nodes["main-1"].run;
+    let kept = serde_yaml::from_str(&serde_yaml::to_string(&run.config).unwrap()).unwrap();
+    assert_eq!(&run_of(kept), run);
 }
 
 #[test]

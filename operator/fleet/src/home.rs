@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use thermocline_crds::{Kind, Object};
-use thermocline_node_config::NodeConfig;
+use thermocline_node_config::{Listen, NodeConfig};
 
 use crate::event::Event;
 use crate::revision::Memory;
@@ -76,6 +76,8 @@ pub struct Observed {
     pub presence: Presence,
     /// Times it was started again after it ended by itself.
     pub restarts: u32,
+    /// Where it listens, while it runs and where that is known: not always where it is declared to.
+    pub listen: Option<Listen>,
 }
 
 /// An object before and after [`Home::apply`].
@@ -144,6 +146,9 @@ pub trait Home: Send + Sync + 'static {
 
     /// Keeps what a node would be started with up to date while it runs, so that whoever starts it starts it right.
     fn prepare(&self, run: &NodeRun) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// What a node was last prepared or run with; `None` if it never was.
+    fn kept(&self, name: &str) -> impl Future<Output = Result<Option<NodeConfig>, Self::Error>> + Send;
 
     /// Tells clients where the nodes are.
     fn publish(&self, runs: &[NodeRun]) -> impl Future<Output = Result<(), Self::Error>> + Send;

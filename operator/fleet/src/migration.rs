@@ -13,6 +13,11 @@ use thermocline_node_config::OwnedRange;
 pub enum Part {
     /// Not begun, or to be begun again.
     Waiting,
+    /// It could not go on for what passes, and is begun again in a while.
+    Held {
+        /// Why.
+        reason: String,
+    },
     /// Under way.
     Running {
         /// Bytes moved so far.
@@ -52,6 +57,8 @@ pub struct Step {
     pub bytes: u64,
     /// How it ended, in words.
     pub outcome: Option<String>,
+    /// What holds it up, in words.
+    pub held: Option<String>,
 }
 
 /// Whether nothing follows a phase.
@@ -82,6 +89,10 @@ pub fn step(desired: Desired, parts: &BTreeMap<String, Part>) -> Step {
         progress: progress(parts),
         bytes: parts.values().map(bytes_of).sum(),
         outcome: None,
+        held: parts.iter().find_map(|(name, part)| match part {
+            Part::Held { reason } => Some(format!("{name}: {reason}")),
+            _ => None,
+        }),
     };
     let failed = parts.iter().find_map(|(name, part)| match part {
         Part::Failed { reason } => Some(format!("{name}: {reason}")),
@@ -119,7 +130,7 @@ pub fn step(desired: Desired, parts: &BTreeMap<String, Part>) -> Step {
 const fn bytes_of(part: &Part) -> u64 {
     match part {
         Part::Running { bytes, .. } | Part::Done { bytes } | Part::Cancelled { bytes } => *bytes,
-        Part::Waiting | Part::Failed { .. } => 0,
+        Part::Waiting | Part::Held { .. } | Part::Failed { .. } => 0,
     }
 }
 

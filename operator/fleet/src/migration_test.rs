@@ -38,6 +38,16 @@ fn a_cancel_is_over_when_nothing_runs_any_more() {
 }
 
 #[test]
+fn a_move_that_is_held_up_is_neither_over_nor_begun_at_once_and_says_why() {
+    let held = parts(&[("a", Part::Held { reason: "the range is held".to_owned() }), ("b", DONE)]);
+    let now = step(Desired::Run, &held);
+    assert_eq!((now.phase, now.begin.len()), (MigrationPhase::Running, 0));
+    assert_eq!((now.outcome, now.held.as_deref()), (None, Some("a: the range is held")));
+    assert_eq!(step(Desired::Cancel, &held).phase, MigrationPhase::Cancelled);
+    assert_eq!(step(Desired::Pause, &held).phase, MigrationPhase::Paused);
+}
+
+#[test]
 fn a_failure_waits_for_the_other_nodes_and_names_its_own() {
     let failed = Part::Failed { reason: "no tier".to_owned() };
     let now = step(Desired::Run, &parts(&[("a", failed.clone()), ("b", RUNNING)]));

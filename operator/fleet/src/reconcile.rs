@@ -1,15 +1,17 @@
 //! What to do next, from what is desired and what is seen. Pure.
 //!
 //! Rules: a node that does not run is run, after a pause that grows while it keeps ending; nodes are replaced one at a time
-//! and only while all others serve; what a running node can change is sent to it; a tier that holds data is not taken away;
-//! while the cluster is paused nothing is done at all.
+//! and only while all others serve; one that was not heard yet is waited for, until it counts as silent; what a running node
+//! can change is sent to it; a tier that holds data is not taken away, and a node that ended is run as it was while one would
+//! be; nodes of a pool that cannot be followed are left as they are; while the cluster is paused nothing is done at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use thermocline_proto::v1;
 
 use crate::desired::{Desired, DesiredNode};
+use crate::held_tiers::HeldTiers;
 use crate::home::{Observed, Presence};
 
 /// The pause after the first run that ended by itself; doubled with each.
@@ -36,8 +38,21 @@ pub enum Action {
 pub struct Plan {
     /// In this order.
     pub actions: Vec<Action>,
-    /// Per node, why it is not given what is declared.
+    /// Per node, why it is not given what is declared. If it does not run, it is run with what it was run with before.
     pub held: BTreeMap<String, String>,
+}
+
+/// What is known of the nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// What the home sees of each.
+    pub observed: &'a BTreeMap<String, Observed>,
+    /// What they say.
+    pub statuses: &'a BTreeMap<String, v1::NodeStatus>,
+    /// Those that have said nothing for so long that nothing is expected of them.
+    pub silent: &'a BTreeSet<String>,
+    /// What their tiers held when they last told it.
+    pub held: &'a HeldTiers,
 }
 
 /// How long after its last end a node is run again.
@@ -57,40 +72,45 @@ pub fn serves(status: Option<&v1::NodeStatus>) -> bool {
 
 /// What to do next.
 #[must_use]
-pub fn reconcile(
-    desired: &Desired,
-    observed: &BTreeMap<String, Observed>,
-    statuses: &BTreeMap<String, v1::NodeStatus>,
-) -> Plan {
+pub fn reconcile(desired: &Desired, facts: Facts<'_>) -> Plan {
+    let Facts { observed, statuses, silent, .. } = facts;
     let mut plan = Plan::default();
     if desired.paused {
         return plan;
     }
     for (name, node) in observed {
-        if matches!(node.presence, Presence::Running { .. }) && !desired.nodes.contains_key(name) {
+        if matches!(node.presence, Presence::Running { .. }) && desired.is_left_over(name) {
             plan.actions.push(Action::Stop(name.clone()));
         }
     }
     let mut replacing = observed.values().any(|node| node.presence == Presence::Stopping);
     for (name, node) in &desired.nodes {
         let status = statuses.get(name);
-        match observed.get(name).map(|node| &node.presence) {
-            None | Some(Presence::Absent { ended: None }) => plan.actions.push(Action::Run(name.clone())),
-            Some(Presence::Absent { ended: Some(ended) }) => {
-                if ended.asked || ended.ago >= pause(ended.in_a_row) {
+        let presence = observed.get(name).map(|node| &node.presence);
+        match presence {
+            None | Some(Presence::Absent { .. }) => {
+                if let Some(reason) = lost_tier(name, node, facts) {
+                    plan.held.insert(name.clone(), reason);
+                }
+                if is_due(presence) {
                     plan.actions.push(Action::Run(name.clone()));
                 }
             }
             Some(Presence::Stopping) => {}
             Some(Presence::Running { fingerprint, .. }) if *fingerprint != node.run.fingerprint => {
-                if let Some(reason) = lost_tier(node, status) {
+                if let Some(reason) = lost_tier(name, node, facts) {
                     plan.held.insert(name.clone(), reason);
                     continue;
                 }
-                let others = desired.nodes.keys().filter(|other| *other != name);
-                let alone = others.clone().all(|other| serves(statuses.get(other)));
-                // A node that does not serve takes nothing away by being replaced.
-                if !serves(status) || (alone && !replacing) {
+                let alone = || desired.nodes.keys().all(|other| other == name || serves(statuses.get(other)));
+                let may_go = match status {
+                    // A node that does not serve takes nothing away by being replaced.
+                    Some(_) if !serves(status) => true,
+                    Some(_) => alone() && !replacing,
+                    // It may serve and only not be heard: a supervisor that has just begun has heard nobody.
+                    None => silent.contains(name) && !replacing,
+                };
+                if may_go {
                     replacing = true;
                     plan.actions.push(Action::Replace(name.clone()));
                 }
@@ -99,6 +119,14 @@ pub fn reconcile(
         }
     }
     plan
+}
+
+/// Whether a node that does not run is to be run now.
+fn is_due(presence: Option<&Presence>) -> bool {
+    match presence {
+        Some(Presence::Absent { ended: Some(ended) }) => ended.asked || ended.ago >= pause(ended.in_a_row),
+        _ => true,
+    }
 }
 
 /// What a node that runs with the right configuration has not been told yet.
@@ -114,13 +142,16 @@ fn send(plan: &mut Plan, name: &str, node: &DesiredNode, status: Option<&v1::Nod
     }
 }
 
-/// Why a node cannot lose a tier: it holds data, or it is not known whether it does.
-fn lost_tier(node: &DesiredNode, status: Option<&v1::NodeStatus>) -> Option<String> {
+/// Why a node cannot lose a tier: it holds data, by what the node says or, where it is not heard, by what it said last.
+fn lost_tier(name: &str, node: &DesiredNode, facts: Facts<'_>) -> Option<String> {
+    let held: Vec<(&str, u64)> = match facts.statuses.get(name) {
+        Some(status) => status.tiers.iter().map(|tier| (tier.name.as_str(), tier.keys)).collect(),
+        None => facts.held.get(name).into_iter().flatten().map(|(tier, keys)| (tier.as_str(), *keys)).collect(),
+    };
     let stays = |name: &str| node.run.config.tiers.iter().any(|tier| tier.name == name);
-    let lost = status?.tiers.iter().find(|tier| !stays(&tier.name) && tier.keys > 0)?;
+    let (tier, keys) = held.into_iter().find(|(tier, keys)| !stays(tier) && *keys > 0)?;
     Some(format!(
-        "{} is not taken away from {}: it holds {} keys; move them with a Migration to another tier first",
-        lost.name, node.run.name, lost.keys
+        "{tier} is not taken away from {name}: it holds {keys} keys; move them with a Migration to another tier first"
     ))
 }
 

@@ -20,6 +20,8 @@ struct Fleet {
     desired: Desired,
     observed: BTreeMap<String, Observed>,
     statuses: BTreeMap<String, v1::NodeStatus>,
+    silent: BTreeSet<String>,
+    held: HeldTiers,
 }
 
 impl Fleet {
@@ -28,7 +30,8 @@ impl Fleet {
         let objects: Vec<_> = validate::manifest(MANIFEST).unwrap().into_iter().map(|located| located.object).collect();
         let placement = Placement { first_address: Ipv4Addr::LOCALHOST, nodes_folder: Path::new("/nodes") };
         let desired = desired_of(&objects, placement, &mut Memory::default());
-        let mut fleet = Self { desired, observed: BTreeMap::new(), statuses: BTreeMap::new() };
+        let (observed, statuses) = (BTreeMap::new(), BTreeMap::new());
+        let mut fleet = Self { desired, observed, statuses, silent: BTreeSet::new(), held: HeldTiers::new() };
         for name in ["main-0", "main-1", "main-2"] {
             let fingerprint = fleet.desired.nodes[name].run.fingerprint.clone();
             fleet.see(name, Presence::Running { fingerprint, since: Duration::from_secs(9) });
@@ -46,15 +49,26 @@ impl Fleet {
     }
 
     fn see(&mut self, name: &str, presence: Presence) {
-        self.observed.insert(name.to_owned(), Observed { presence, restarts: 0 });
+        self.observed.insert(name.to_owned(), Observed { presence, restarts: 0, listen: None });
     }
 
     fn outdate(&mut self, name: &str) {
         self.see(name, Presence::Running { fingerprint: "old".to_owned(), since: Duration::from_secs(9) });
     }
 
+    /// A node that says nothing any more.
+    fn silence(&mut self, name: &str) {
+        self.statuses.remove(name);
+        self.silent.insert(name.to_owned());
+    }
+
+    fn plan(&self) -> Plan {
+        let Self { desired, observed, statuses, silent, held } = self;
+        reconcile(desired, Facts { observed, statuses, silent, held })
+    }
+
     fn actions(&self) -> Vec<Action> {
-        reconcile(&self.desired, &self.observed, &self.statuses).actions
+        self.plan().actions
     }
 }
 
@@ -102,8 +116,29 @@ fn nodes_are_replaced_one_at_a_time_and_only_while_all_others_serve() {
     fleet.outdate("main-0");
     fleet.statuses.remove("main-2");
     assert_eq!(fleet.actions(), [], "another does not serve");
-    fleet.statuses.remove("main-0");
+    fleet.silence("main-0");
     assert_eq!(fleet.actions(), [Action::Replace("main-0".into())], "it does not serve itself");
+}
+
+#[test]
+fn nodes_that_were_not_heard_yet_are_waited_for_and_silent_ones_are_replaced_one_at_a_time() {
+    let mut fleet = Fleet::settled();
+    let names = ["main-0", "main-1", "main-2"];
+    for name in names {
+        fleet.outdate(name);
+    }
+    // As a supervisor finds it that has just begun.
+    let statuses = std::mem::take(&mut fleet.statuses);
+    assert_eq!(fleet.actions(), []);
+    fleet.statuses = statuses;
+    fleet.statuses.remove("main-1");
+    assert_eq!(fleet.actions(), [], "while one is not heard the others must go on serving, and it may serve too");
+    for name in names {
+        fleet.silence(name);
+    }
+    assert_eq!(fleet.actions(), [Action::Replace("main-0".into())]);
+    fleet.see("main-0", Presence::Stopping);
+    assert_eq!(fleet.actions(), []);
 }
 
 #[test]
@@ -123,11 +158,37 @@ fn a_tier_that_holds_data_is_not_taken_away() {
     fleet.outdate("main-0");
     let cold = v1::TierStatus { name: "cold".into(), keys: 7, ..v1::TierStatus::default() };
     fleet.statuses.get_mut("main-0").unwrap().tiers.push(cold);
-    let plan = reconcile(&fleet.desired, &fleet.observed, &fleet.statuses);
+    let plan = fleet.plan();
     assert_eq!(plan.actions, []);
     assert!(plan.held["main-0"].contains("holds 7 keys"), "{:?}", plan.held);
     fleet.statuses.get_mut("main-0").unwrap().tiers[1].keys = 0;
     assert_eq!(fleet.actions(), [Action::Replace("main-0".into())]);
+}
+
+#[test]
+fn a_tier_that_held_data_when_it_was_last_told_is_not_taken_away_from_a_node_that_says_nothing() {
+    let mut fleet = Fleet::settled();
+    fleet.held.insert("main-0".to_owned(), [("cold".to_owned(), 7)].into());
+    fleet.outdate("main-0");
+    assert_eq!(fleet.actions(), [Action::Replace("main-0".into())], "it says itself that it is empty");
+    fleet.silence("main-0");
+    let plan = fleet.plan();
+    assert_eq!(plan.actions, []);
+    assert!(plan.held["main-0"].contains("holds 7 keys"), "{:?}", plan.held);
+    fleet.see("main-0", ended(1, 60_000, false));
+    let plan = fleet.plan();
+    assert_eq!(plan.actions, [Action::Run("main-0".into())], "it is run,");
+    assert!(plan.held.contains_key("main-0"), "but not without the tier: {:?}", plan.held);
+}
+
+#[test]
+fn nodes_of_a_pool_that_cannot_be_followed_are_left_as_they_are() {
+    let mut fleet = Fleet::settled();
+    fleet.desired.nodes.clear();
+    fleet.desired.unfollowed.insert("main".to_owned());
+    assert_eq!(fleet.actions(), []);
+    fleet.see("other-0", Presence::Running { fingerprint: String::new(), since: Duration::ZERO });
+    assert_eq!(fleet.actions(), [Action::Stop("other-0".into())], "that pool is gone");
 }
 
 #[test]
@@ -137,5 +198,5 @@ fn while_the_cluster_is_paused_nothing_is_done() {
     fleet.observed.remove("main-1");
     fleet.see("old-0", Presence::Running { fingerprint: String::new(), since: Duration::ZERO });
     fleet.desired.paused = true;
-    assert_eq!(reconcile(&fleet.desired, &fleet.observed, &fleet.statuses), Plan::default());
+    assert_eq!(fleet.plan(), Plan::default());
 }

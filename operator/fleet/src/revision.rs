@@ -16,7 +16,7 @@ pub struct Memory {
     pub policies: BTreeMap<String, Revision>,
     /// Per pool, the settings of tiers that were wanted last.
     pub tiers: BTreeMap<String, Revision>,
-    /// Per migration and node, the id of the move that was begun.
+    /// Per uid of a migration and node, the id of the move that was begun.
     pub moves: BTreeMap<String, BTreeMap<String, u64>>,
 }
 

@@ -11,10 +11,11 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use thermocline_crds::{Kind, Object};
-use thermocline_node_config::MISUSED_EXIT;
+use thermocline_node_config::{MISUSED_EXIT, NodeConfig};
 
 use super::endpoints::{self, EndpointsError};
 use super::events::{EventLog, EventLogError};
+use super::kept_ranges;
 use super::layout::{HomeSettings, Layout, LayoutError, write_in_one_step};
 use super::logs;
 use super::node_process::NodeProcess;
@@ -240,7 +241,7 @@ impl LocalHome {
     }
 
     fn config_file(&self, name: &str) -> PathBuf {
-        self.layout.node(name).join(super::kept_ranges::CONFIG_FILE)
+        self.layout.node(name).join(kept_ranges::CONFIG_FILE)
     }
 
     fn write_config(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
@@ -280,7 +281,8 @@ impl LocalHome {
         let recorded = process::started(child.id()).map_err(failed("see the process in", Path::new("/proc"))).and_then(
             |process| {
                 let restarts = before.map_or(0, |node| node.record.restarts) + u32::from(by_itself);
-                let record = NodeProcess { process, fingerprint: run.fingerprint.clone(), restarts };
+                let (fingerprint, listen) = (run.fingerprint.clone(), Some(run.config.listen.clone()));
+                let record = NodeProcess { process, fingerprint, restarts, listen };
                 let path = self.record_file(&run.name);
                 let text = serde_json::to_vec(&record).map_err(|error| failed("write", &path)(error.into()))?;
                 write_in_one_step(&path, &text).map_err(failed("write", &path))?;
@@ -379,7 +381,8 @@ impl Home for LocalHome {
                     }),
                 },
             };
-            (name.clone(), Observed { presence, restarts: node.record.restarts })
+            let listen = node.record.listen.clone().filter(|_| !matches!(node.state, State::Absent));
+            (name.clone(), Observed { presence, restarts: node.record.restarts, listen })
         };
         Ok(nodes.iter_mut().map(see).collect())
     }
@@ -398,6 +401,11 @@ impl Home for LocalHome {
 
     async fn prepare(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
         self.write_config(run)
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<NodeConfig>, LocalHomeError> {
+        let path = self.config_file(name);
+        kept_ranges::read(&path).map_err(failed("read", &path))
     }
 
     async fn publish(&self, runs: &[NodeRun]) -> Result<(), LocalHomeError> {

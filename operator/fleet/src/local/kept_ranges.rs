@@ -59,7 +59,8 @@ fn has_store(kept: Option<&NodeConfig>) -> bool {
     kept.is_some_and(|kept| kept.root.as_ref().is_none_or(|root| root.exists()))
 }
 
-fn read(path: &Path) -> io::Result<Option<NodeConfig>> {
+/// The configuration in a file; `None` where there is none.
+pub(super) fn read(path: &Path) -> io::Result<Option<NodeConfig>> {
     match fs::read_to_string(path) {
         Ok(text) => {
             serde_yaml::from_str(&text).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))

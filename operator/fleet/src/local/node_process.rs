@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use thermocline_node_config::Listen;
 
 use super::kept_ranges::CONFIG_FILE;
 use super::layout::Layout;
@@ -26,6 +27,9 @@ pub struct NodeProcess {
     /// Times it was started again after it ended by itself.
     #[serde(default)]
     pub restarts: u32,
+    /// Where it listens, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Listen>,
 }
 
 impl NodeProcess {
@@ -42,7 +46,7 @@ impl NodeProcess {
         let mut alive: BTreeMap<String, Self> = records.collect();
         for (name, process) in unrecorded(layout) {
             // No fingerprint is that of a configuration: what it runs with is not known.
-            alive.entry(name).or_insert(Self { process, fingerprint: String::new(), restarts: 0 });
+            alive.entry(name).or_insert(Self { process, fingerprint: String::new(), restarts: 0, listen: None });
         }
         alive
     }

@@ -59,7 +59,12 @@ pub async fn supervise(
     logs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut told, mut failures) = (false, 0_u32);
     loop {
-        match controller.round().await {
+        // A round asks nodes, and may wait for one: whoever wants the end does not.
+        let round = tokio::select! {
+            () = &mut stop => break,
+            round = controller.round() => round,
+        };
+        match round {
             Ok(round) => {
                 failures = 0;
                 if !told {

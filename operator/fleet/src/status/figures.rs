@@ -48,7 +48,8 @@ fn without_figures(object: &Object) -> Object {
     match &mut object {
         Object::StorageNode(node) => {
             for tier in node.status.iter_mut().flat_map(|status| &mut status.tiers) {
-                (tier.capacity_bytes, tier.used_bytes, tier.keys) = (0, 0, 0);
+                // Whether a tier holds anything is more than a figure: one that does cannot be taken away.
+                (tier.capacity_bytes, tier.used_bytes, tier.keys) = (0, 0, tier.keys.min(1));
             }
         }
         Object::StorageTier(tier) => {

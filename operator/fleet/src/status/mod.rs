@@ -193,7 +193,8 @@ impl View<'_> {
         status.observed_generation = generation;
         status.cluster_id = cluster.metadata.uid.clone();
         status.nodes = Some(format!("{}/{}", self.whole(&nodes), nodes.len()));
-        status.endpoints = nodes.iter().map(|(_, node)| node.run.config.listen.kv.to_string()).collect();
+        status.endpoints =
+            nodes.iter().map(|(name, node)| node.listen(self.observed.get(*name)).kv.to_string()).collect();
         status.pools = Some(count(pools.len() as u64));
         let invalid = pools.iter().find_map(|pool| self.invalid(Kind::StoragePool, pool));
         let other = self.statuses.values().find(|status| status.version != cluster.spec.version);

@@ -48,7 +48,9 @@ impl View<'_> {
         status.progress = Some(step.progress.max(status.progress.unwrap_or(0)));
         status.bytes_moved = Some(count(step.bytes).max(status.bytes_moved.unwrap_or(0)));
         status.outcome = step.outcome.clone();
-        let words = step.outcome.clone().unwrap_or_else(|| format!("{} of 100 parts are done", step.progress));
+        let done = || format!("{} of 100 parts are done", step.progress);
+        let held = || step.held.as_ref().map(|why| format!("{}; it is tried again: {why}", done()));
+        let words = step.outcome.clone().or_else(held).unwrap_or_else(done);
         let (moving, complete) = match step.phase {
             MigrationPhase::Pending => {
                 (said(false, Reason::Waiting, words.clone()), said(false, Reason::Waiting, words))

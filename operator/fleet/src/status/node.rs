@@ -31,7 +31,7 @@ impl View<'_> {
             Some(Presence::Running { .. }) => NodeState::Starting,
         };
         if let Some(desired) = desired {
-            let listen = &desired.run.config.listen;
+            let listen = desired.listen(observed);
             status.kv_address = Some(listen.kv.to_string());
             status.admin_address = Some(listen.admin.to_string());
             status.http_address = Some(listen.http.to_string());

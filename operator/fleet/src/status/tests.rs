@@ -46,7 +46,7 @@ fn scene(version: &str) -> Scene {
     Scene {
         objects,
         desired,
-        observed: [("main-0".to_owned(), Observed { presence, restarts: 2 })].into(),
+        observed: [("main-0".to_owned(), Observed { presence, restarts: 2, listen: None })].into(),
         statuses: [("main-0".to_owned(), status)].into(),
         unstarted: BTreeMap::new(),
     }
@@ -213,4 +213,31 @@ fn small_moves_of_figures_are_not_written_and_states_are_at_once() {
     scene.statuses.clear();
     let silent = scene.told(3).into_iter().find(|object| object.kind() == Kind::StorageTier).unwrap();
     assert!(is_urgent(&old, &silent));
+}
+
+#[test]
+fn whether_a_tier_of_a_node_holds_anything_is_told_at_once() {
+    let mut scene = scene("0.1.0");
+    scene.settle();
+    let old = scene.objects.iter().find(|object| object.kind() == Kind::StorageNode).unwrap().clone();
+    let mut changed = |keys: u64| {
+        scene.statuses.get_mut("main-0").unwrap().tiers[0].keys = keys;
+        scene.told(2).into_iter().find(|object| object.kind() == Kind::StorageNode).unwrap()
+    };
+    let (more, none) = (changed(9), changed(0));
+    assert!(!is_urgent(&old, &more));
+    assert!(is_urgent(&old, &none), "a tier that was emptied can be taken away now");
+}
+
+#[test]
+fn a_node_is_told_where_it_listens() {
+    let mut scene = scene("0.1.0");
+    let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    scene.observed.get_mut("main-0").unwrap().listen =
+        Some(thermocline_node_config::Listen { kv: at(11), admin: at(12), http: at(13) });
+    let told = scene.told(1);
+    let of =
+        |kind: Kind| told.iter().find(|object| object.kind() == kind).unwrap().to_json().unwrap()["status"].clone();
+    assert_eq!(of(Kind::StorageNode)["adminAddress"], "127.0.0.1:12");
+    assert_eq!(of(Kind::StorageCluster)["endpoints"][0], "127.0.0.1:11");
 }

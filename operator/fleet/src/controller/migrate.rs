@@ -1,0 +1,120 @@
+//! The part of a round that follows Migrations.
+
+use std::collections::BTreeMap;
+
+use thermocline_crds::v1alpha1::{MigrationPhase, ValidatedMigration};
+use thermocline_crds::{Kind, Object};
+use thermocline_proto::v1;
+
+use super::Controller;
+use crate::desired::Desired;
+use crate::home::{Home, Observed, Presence};
+use crate::migration::{self, Step};
+use crate::moves;
+use crate::reconcile;
+
+impl<H: Home> Controller<H> {
+    pub(super) async fn migrate(
+        &mut self,
+        objects: &[Object],
+        desired: &Desired,
+        observed: &BTreeMap<String, Observed>,
+    ) -> BTreeMap<String, Step> {
+        self.end_left_moves(observed).await;
+        let mut steps = BTreeMap::new();
+        let mut live = Vec::new();
+        for object in objects {
+            let Object::Migration(raw) = object else {
+                continue;
+            };
+            let phase = raw.status.as_ref().map(|status| status.phase).unwrap_or_default();
+            if migration::is_final(phase) {
+                continue;
+            }
+            let uid = raw.metadata.uid.clone().unwrap_or_else(|| object.name().to_owned());
+            live.push(uid.clone());
+            // While the cluster is paused nothing new is begun; what runs goes on.
+            let Ok(valid) = ValidatedMigration::try_from(&raw.spec) else {
+                continue;
+            };
+            let step = self.step(&uid, object.name(), &valid, desired).await;
+            if step.phase != phase {
+                let message = step.outcome.clone().unwrap_or_else(|| format!("to {}", valid.to_tier));
+                self.note(Kind::Migration, object.name(), &format!("{:?}", step.phase), &message).await;
+            }
+            if migration::is_final(step.phase) {
+                self.moves.forget(&uid);
+            }
+            steps.insert(object.name().to_owned(), step);
+        }
+        // Deleting a migration that runs cancels it.
+        for gone in self.moves.known().into_iter().filter(|uid| !live.contains(uid)) {
+            for node in self.moves.running(&gone) {
+                if let Some(uri) = self.watches.heard_at(&node)
+                    && let Err(status) = self.moves.cancel(&gone, &node, &uri).await
+                {
+                    tracing::warn!(node, reason = status.message(), "a move that nothing asks for is not ended yet");
+                }
+            }
+            if self.moves.running(&gone).is_empty() {
+                self.moves.forget(&gone);
+            }
+        }
+        steps
+    }
+
+    /// Ends the moves that nobody follows: nothing asks for them any more, or they are begun anew.
+    async fn end_left_moves(&self, observed: &BTreeMap<String, Observed>) {
+        for (place, id) in self.moves.left() {
+            let node = &place.1;
+            let runs = observed.get(node).is_some_and(|seen| !matches!(seen.presence, Presence::Absent { .. }));
+            // One that does not run has ended its moves with itself, one that is silent is asked when it is heard.
+            let ended = match self.watches.heard_at(node) {
+                _ if !runs => true,
+                Some(uri) => moves::cancel(&uri, id).await.is_ok(),
+                None => false,
+            };
+            if ended {
+                self.moves.ended(&place);
+            }
+        }
+    }
+
+    async fn step(&mut self, uid: &str, name: &str, valid: &ValidatedMigration, desired: &Desired) -> Step {
+        let owners = desired.nodes.iter().filter(|(_, node)| migration::overlaps(&node.run.config.range, &valid.range));
+        let owners: Vec<String> = owners.map(|(name, _)| name.clone()).collect();
+        if desired.nodes.is_empty() {
+            return Step {
+                begin: Vec::new(),
+                cancel: Vec::new(),
+                phase: MigrationPhase::Pending,
+                progress: 0,
+                bytes: 0,
+                outcome: None,
+                held: None,
+            };
+        }
+        let step = migration::step(valid.desired, &self.moves.parts(uid, &owners));
+        let statuses = self.watches.latest();
+        for node in step.begin.iter().filter(|_| !desired.paused) {
+            let Some(uri) = self.watches.heard_at(node).filter(|_| reconcile::serves(statuses.get(node))) else {
+                continue;
+            };
+            let request = v1::MoveRangeRequest {
+                start: valid.range.start.clone().into(),
+                end: valid.range.end.clone().unwrap_or_default().into(),
+                to_tier: valid.to_tier.to_string(),
+                bytes_per_second: valid.bytes_per_second.map_or(0, |rate| rate.bytes()),
+            };
+            self.moves.begin(uid, node, uri, request);
+        }
+        for node in &step.cancel {
+            if let Some(uri) = self.watches.heard_at(node)
+                && let Err(status) = self.moves.cancel(uid, node, &uri).await
+            {
+                self.failed(Kind::Migration, name, "CancelRefused", status.message()).await;
+            }
+        }
+        step
+    }
+}

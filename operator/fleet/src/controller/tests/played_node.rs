@@ -1,0 +1,139 @@
+//! A node's control plane that plays its part: it serves, takes moves and notes what it was asked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, stream};
+use parking_lot::Mutex;
+use thermocline_proto::v1;
+use thermocline_proto::v1::admin_server::{Admin, AdminServer};
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status};
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Told = mpsc::UnboundedSender<Result<v1::MoveProgress, Status>>;
+
+#[derive(Default)]
+pub struct Played {
+    /// What it was asked about moves, in order.
+    pub asked: Vec<String>,
+    /// Whether it refuses to end moves for now.
+    pub refuses_cancel: bool,
+    last_id: u64,
+    moves: BTreeMap<u64, Told>,
+}
+
+#[derive(Clone)]
+pub struct PlayedNode {
+    name: &'static str,
+    pub played: Arc<Mutex<Played>>,
+    pub address: SocketAddr,
+}
+
+impl PlayedNode {
+    pub async fn start(name: &'static str) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let node = Self { name, played: Arc::default(), address: listener.local_addr().unwrap() };
+        let service = AdminServer::new(node.clone());
+        let incoming = stream::unfold(listener, |listener| async move {
+            let accepted = listener.accept().await.map(|(connection, _)| connection);
+            Some((accepted, listener))
+        });
+        tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+        node
+    }
+
+    pub fn asked(&self) -> Vec<String> {
+        self.played.lock().asked.clone()
+    }
+
+    /// Its connections to whoever follows its moves break; the moves go on.
+    pub fn break_streams(&self) {
+        for told in std::mem::take(&mut self.played.lock().moves).into_values() {
+            told.send(Err(Status::unavailable("the connection broke"))).unwrap();
+        }
+    }
+}
+
+fn not_here<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("it is not asked for here"))
+}
+
+#[tonic::async_trait]
+impl Admin for PlayedNode {
+    type StatusStream = Answers<v1::NodeStatus>;
+    type MoveRangeStream = Answers<v1::MoveProgress>;
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
+        let status = v1::NodeStatus {
+            node: self.name.to_owned(),
+            health: v1::Health::Serving.into(),
+            policy_generation: 1,
+            tiers_generation: 1,
+            ..v1::NodeStatus::default()
+        };
+        Ok(Response::new(Box::pin(stream::once(async { Ok(status) }).chain(stream::pending()))))
+    }
+
+    async fn move_range(
+        &self,
+        request: Request<v1::MoveRangeRequest>,
+    ) -> Result<Response<Self::MoveRangeStream>, Status> {
+        let mut played = self.played.lock();
+        played.asked.push(format!("move to {}", request.into_inner().to_tier));
+        played.last_id += 1;
+        let (told, following) = mpsc::unbounded_channel();
+        let running =
+            v1::MoveProgress { move_id: played.last_id, state: "running".to_owned(), ..v1::MoveProgress::default() };
+        told.send(Ok(running)).unwrap();
+        let id = played.last_id;
+        played.moves.insert(id, told);
+        let following = stream::unfold(following, |mut following| async { Some((following.recv().await?, following)) });
+        Ok(Response::new(Box::pin(following)))
+    }
+
+    async fn cancel_move(
+        &self,
+        request: Request<v1::CancelMoveRequest>,
+    ) -> Result<Response<v1::CancelMoveResponse>, Status> {
+        let id = request.into_inner().move_id;
+        let mut played = self.played.lock();
+        if played.refuses_cancel {
+            return Err(Status::unavailable("not now"));
+        }
+        played.asked.push(format!("end {id}"));
+        if let Some(told) = played.moves.remove(&id) {
+            let end = v1::MoveProgress { move_id: id, state: "cancelled".to_owned(), ..v1::MoveProgress::default() };
+            // Who followed it may be gone.
+            let _ = told.send(Ok(end));
+        }
+        Ok(Response::new(v1::CancelMoveResponse {}))
+    }
+
+    async fn heat(&self, _: Request<v1::HeatRequest>) -> Result<Response<v1::HeatResponse>, Status> {
+        not_here()
+    }
+    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        not_here()
+    }
+    async fn set_policy(&self, _: Request<v1::SetPolicyRequest>) -> Result<Response<v1::SetPolicyResponse>, Status> {
+        not_here()
+    }
+    async fn set_tiers(&self, _: Request<v1::SetTiersRequest>) -> Result<Response<v1::SetTiersResponse>, Status> {
+        not_here()
+    }
+    async fn reclassify(&self, _: Request<v1::ReclassifyRequest>) -> Result<Response<v1::ReclassifyResponse>, Status> {
+        not_here()
+    }
+    async fn list_moves(&self, _: Request<v1::ListMovesRequest>) -> Result<Response<v1::ListMovesResponse>, Status> {
+        not_here()
+    }
+    async fn checkpoint(&self, _: Request<v1::CheckpointRequest>) -> Result<Response<v1::CheckpointResponse>, Status> {
+        not_here()
+    }
+    async fn print_stats(&self, _: Request<v1::PrintStatsRequest>) -> Result<Response<v1::PrintStatsResponse>, Status> {
+        not_here()
+    }
+}
