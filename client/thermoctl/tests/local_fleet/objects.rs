@@ -4,6 +4,7 @@ use std::{path::Path, process::Command};
 
 use serde_json::Value;
 use thermocline_crds::Kind;
+use thermocline_fleet::local::process;
 
 use super::support::*;
 
@@ -129,4 +130,34 @@ async fn a_migration_moves_its_range_on_every_node_that_owns_a_part() {
     assert_eq!(fleet.get(&[Kind::Migration.plural()]).as_array().unwrap().len(), 1);
     fleet.ok(&["delete", "tcm/archive-logs"]);
     assert_eq!(fleet.get(&["tcm"]).as_array().unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_freezes_while_it_moves_a_range_holds_up_neither_the_others_nor_the_end() {
+    let fleet = Fleet::new();
+    fleet.up();
+    let client = fleet.client().await;
+    for number in 0..20 {
+        client.put(format!("apple/{number:04}"), "x".repeat(1 << 20)).await.unwrap();
+    }
+    // At this pace it would take hours.
+    let manifest = fleet.folder.path().join("slow.yaml");
+    let slow = "{apiVersion: thermocline.dev/v1alpha1, kind: Migration, metadata: {name: slow}, spec: {cluster: demo, kind: ChangeTier, range: {prefix: apple/}, toTier: cold, bytesPerSecond: 1Ki}}";
+    std::fs::write(&manifest, slow).unwrap();
+    fleet.ok(&["apply", "-f", manifest.to_str().unwrap()]);
+    until("it runs", || {
+        let memory = std::fs::read_to_string(fleet.home().join("memory.json")).unwrap_or_default();
+        memory.contains("main-0").then_some(())
+    });
+    let pids = fleet.pids();
+    let frozen = process::started(pids[0].1).unwrap();
+    assert!(process::signal(&frozen, rustix::process::Signal::STOP).unwrap());
+    fleet.ok(&["delete", "tcm/slow"]);
+    kill(pids[1].1);
+    until("another node is started again", || {
+        let now = fleet.pids();
+        (now.len() == 3 && now[1].1 != pids[1].1).then_some(())
+    });
+    fleet.ok(&["local", "down"]);
+    assert_eq!(fleet.pids(), []);
 }
