@@ -157,18 +157,51 @@ impl DeviceProbe for Free {
     }
 }
 
+impl Free {
+    fn open(folder: &Path) -> (Engine, Arc<Self>) {
+        let free = Arc::new(Self(AtomicU64::new(1 << 39)));
+        let environment = Environment { probe: Arc::clone(&free) as Arc<dyn DeviceProbe>, ..Environment::system(7) };
+        (open_with(folder, 2, environment), free)
+    }
+
+    fn set(&self, engine: &Engine, bytes: u64) {
+        self.0.store(bytes, Ordering::SeqCst);
+        engine.refresh_space();
+    }
+}
+
+#[test]
+fn what_a_load_has_taken_outlives_a_refusal_for_want_of_space() {
+    // More than a group of an unlogged load, and than a file of a sorted one.
+    for (mode, bytes) in [(BulkMode::Unlogged, 64 << 10), (BulkMode::Sorted, 4 << 20)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, free) = Free::open(folder.path());
+        let mut load = engine.bulk_load(mode).unwrap();
+        free.set(&engine, 1000);
+        let mut refused = 0;
+        for i in 0..20_u8 {
+            while let Err(error) = load.put(vec![i + 1], vec![i; bytes]) {
+                assert!(matches!(error, EngineError::OutOfSpace { .. }), "{mode:?}, record {i}: {error}");
+                free.set(&engine, 1 << 39);
+                refused += 1;
+            }
+        }
+        assert_eq!(refused, 1, "{mode:?}: the load was to be refused while it went on");
+        assert_eq!(load.finish().unwrap(), 20);
+        for i in 0..20_u8 {
+            assert!(value(&engine, &[i + 1]) == Some(vec![i; bytes]), "{mode:?}: record {i} was taken and is not there");
+        }
+    }
+}
+
 #[test]
 fn a_sorted_load_writes_no_file_under_the_reserve() {
     let folder = tempfile::tempdir().unwrap();
-    let free = Arc::new(Free(AtomicU64::new(1 << 39)));
-    let environment = Environment { probe: Arc::clone(&free) as Arc<dyn DeviceProbe>, ..Environment::system(7) };
-    let engine = open_with(folder.path(), 2, environment);
+    let (engine, free) = Free::open(folder.path());
     let load = sorted(&engine, "loaded");
-    free.0.store(1000, Ordering::SeqCst);
-    engine.refresh_space();
+    free.set(&engine, 1000);
     assert!(matches!(load.finish(), Err(EngineError::OutOfSpace { .. })));
-    free.0.store(1 << 39, Ordering::SeqCst);
-    engine.refresh_space();
+    free.set(&engine, 1 << 39);
     assert_eq!(value(&engine, b"k"), None);
     assert_eq!(sorted(&engine, "again").finish().unwrap(), 3);
 }

@@ -1,8 +1,8 @@
 //! Bulk load: many records at once, past the write path.
 //!
 //! *Sorted*: keys ascend; they are written as files on the fastest tier's device and ingested. Nothing of them is
-//! visible before [`BulkLoad::finish`], everything is after, durable. *Unlogged*: any order, visible at once, without
-//! the write-ahead log: lost with the process until `finish` has flushed.
+//! visible before [`BulkLoad::finish`], everything is after, durable. *Unlogged*: any order, visible group by
+//! group, without the write-ahead log: lost with the process until `finish` has flushed.
 
 use std::time::Duration;
 
@@ -40,13 +40,15 @@ pub enum BulkMode {
 pub struct BulkLoad {
     engine: Engine,
     mode: BulkMode,
+    /// Taken and not spilled yet: up to a file's bytes of a sorted load, a group's of an unlogged one, and one record more.
     pending: Vec<(Bytes, Bytes)>,
     pending_bytes: usize,
     last: Option<Bytes>,
-    /// Sorted: groups not yet ingested, each ascending; bounded by `FILE_BYTES`, then spilled to `files`.
+    /// Sorted: files that were written and not ingested yet, each ascending and above the one before.
     files: Vec<std::path::PathBuf>,
     first: Option<Bytes>,
     version: u64,
+    /// Those that were taken.
     records: u64,
     /// Unlogged: keeps the mover away. A record without a log must not become durable below an older one that has one.
     no_moves: Option<RangeLease>,
@@ -83,10 +85,12 @@ impl BulkLoad {
         Ok(load)
     }
 
-    /// Adds a record.
+    /// Takes a record; now and then that writes those before it.
     ///
     /// # Errors
-    /// When key or value is longer than allowed, or a sorted load's keys do not ascend.
+    /// When key or value is longer than allowed, a sorted load's keys do not ascend, or the records before this one cannot
+    /// be written now: for want of space, or since one lies in a range that is wiped or installed. This record was not
+    /// taken, the ones before it are kept: put it again later, or give the load up.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<()> {
         let (key, value) = (key.into(), value.into());
         check_key(&key)?;
@@ -97,6 +101,14 @@ impl BulkLoad {
                 printable_key(&key)
             )));
         }
+        // Before the record is taken: whoever is refused may repeat the call.
+        let full = match self.mode {
+            BulkMode::Sorted => FILE_BYTES as usize,
+            BulkMode::Unlogged => GROUP_BYTES,
+        };
+        if self.pending_bytes >= full {
+            self.spill()?;
+        }
         self.pending_bytes += key.len() + value.len();
         self.records += 1;
         if self.first.is_none() {
@@ -104,35 +116,33 @@ impl BulkLoad {
         }
         self.last = Some(key.clone());
         self.pending.push((key, value));
-        let full = match self.mode {
-            BulkMode::Sorted => FILE_BYTES as usize,
-            BulkMode::Unlogged => GROUP_BYTES,
-        };
-        if self.pending_bytes >= full { self.spill() } else { Ok(()) }
+        Ok(())
     }
 
+    /// Writes what is pending. Where that fails it stays pending: it was answered as taken.
     fn spill(&mut self) -> Result<()> {
-        let pending = std::mem::take(&mut self.pending);
-        self.pending_bytes = 0;
-        if pending.is_empty() {
+        if self.pending.is_empty() {
             return Ok(());
         }
         let inner = self.engine.inner();
         match self.mode {
             BulkMode::Sorted => {
                 inner.admit_write()?;
-                let file = inner.write_sorted(&pending, self.version)?;
+                let file = inner.write_sorted(&self.pending, self.version)?;
                 self.files.push(file);
-                Ok(())
             }
-            BulkMode::Unlogged => inner.write_unlogged(&pending),
+            BulkMode::Unlogged => inner.write_unlogged(&self.pending)?,
         }
+        self.pending.clear();
+        self.pending_bytes = 0;
+        Ok(())
     }
 
     /// Makes everything visible and durable; returns how many records.
     ///
     /// # Errors
-    /// When a file cannot be written or ingested: a sorted load has then loaded nothing.
+    /// When the last records cannot be written or a file cannot be ingested: a sorted load has then loaded nothing, an
+    /// unlogged one what it wrote before.
     pub fn finish(mut self) -> Result<u64> {
         self.spill()?;
         let inner = self.engine.inner();
