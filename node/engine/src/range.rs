@@ -75,8 +75,9 @@ impl KeyRange {
     /// Whether the two have a key in common.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        let before = |end: Option<&[u8]>, start: &[u8]| end.is_some_and(|end| end <= start);
-        !before(self.end(), other.start()) && !before(other.end(), self.start())
+        let ends_by = |range: &Self, key: &[u8]| range.end().is_some_and(|end| end <= key);
+        let start = self.start().max(other.start());
+        !ends_by(self, start) && !ends_by(other, start)
     }
 
     /// Whether the other one's bounds lie within these: true of an empty range inside, which overlaps nothing.
@@ -160,6 +161,13 @@ mod tests {
         assert!(!left.overlaps(&right) && !right.overlaps(&left));
         assert!(left.overlaps(&KeyRange::single(b"l")));
         assert_eq!(left.intersection(&KeyRange::all()), Some(left));
+    }
+
+    #[test]
+    fn an_empty_range_overlaps_nothing_not_even_the_one_around_it() {
+        let (around, empty) = (KeyRange::new("c", "m").unwrap(), KeyRange::new("d", "d").unwrap());
+        assert!(!around.overlaps(&empty) && !empty.overlaps(&around) && !empty.overlaps(&empty));
+        assert_eq!((around.intersection(&empty), empty.intersection(&around)), (None, None));
     }
 
     #[test]

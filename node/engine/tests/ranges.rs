@@ -161,6 +161,65 @@ fn writers_stay_out_of_a_range_whose_wipe_failed_until_it_was_wiped() {
 }
 
 #[test]
+fn nothing_is_loaded_into_a_range_whose_wipe_failed() {
+    let (folder, engine) = with_a_wipe_that_failed(CrashPoint::WipeJournaled);
+    let load = || {
+        let mut load = engine.bulk_load(BulkMode::Sorted).unwrap();
+        load.put(key(1), "loaded").unwrap();
+        load.finish()
+    };
+    // Opening would empty the range, and with it what was answered as durable.
+    let refused = load();
+    assert!(matches!(refused, Err(EngineError::RangeFenced { .. })), "{refused:?}");
+    let lease = engine.lease_range(&half()).unwrap();
+    engine.wipe(&lease).unwrap();
+    drop(lease);
+    assert_eq!(load().unwrap(), 1);
+    drop(engine);
+    assert_eq!(value(&open(folder.path(), 3), &key(1)).unwrap(), b"loaded");
+}
+
+#[test]
+fn a_part_of_a_range_whose_wipe_failed_is_not_installed_alone() {
+    let (folder, engine) = with_a_wipe_that_failed(CrashPoint::WipeJournaled);
+    let part = KeyRange::new(key(5), key(15)).unwrap();
+    let (of_part, of_more) = (folder.path().join("part"), folder.path().join("more"));
+    engine.export(&part, &of_part).unwrap();
+    let more = KeyRange::new(key(0), key(FEW / 2 + 1)).unwrap();
+    let manifest = engine.export(&more, &of_more).unwrap();
+    let install = |range, export, id| {
+        let lease = engine.lease_range(range).unwrap();
+        engine.install(&lease, export, &[applied(id)]).map(|manifest| manifest.logical_hash)
+    };
+    let refused = install(&part, &of_part, b"part");
+    assert!(matches!(refused, Err(EngineError::RangeFenced { .. })), "{refused:?}");
+    assert_eq!(engine.caller_meta(b"applied").unwrap(), None);
+    // One that replaces all of it may.
+    assert_eq!(install(&more, &of_more, b"more").unwrap(), manifest.logical_hash);
+    drop(engine);
+    let engine = open(folder.path(), 3);
+    assert_eq!(engine.logical_hash(&more).unwrap(), manifest.logical_hash);
+    assert_eq!(engine.caller_meta(b"applied").unwrap().unwrap(), b"more");
+    audit(&engine);
+}
+
+#[test]
+fn a_lease_of_another_store_gives_no_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (open(&folder.path().join("one"), 2), open(&folder.path().join("other"), 2));
+    fill(&one, 1);
+    let export = folder.path().join("export");
+    one.export(&half(), &export).unwrap();
+    let hash = one.logical_hash(&KeyRange::all()).unwrap();
+    let lease = other.lease_range(&half()).unwrap();
+    assert!(matches!(one.wipe(&lease), Err(EngineError::Invalid(_))));
+    let installed = one.install(&lease, &export, &[applied(b"new")]);
+    assert!(matches!(installed, Err(EngineError::Invalid(_))), "{installed:?}");
+    assert_eq!(one.logical_hash(&KeyRange::all()).unwrap(), hash);
+    assert_eq!(one.caller_meta(b"applied").unwrap(), None);
+}
+
+#[test]
 fn an_install_that_failed_leaves_an_empty_range_and_the_callers_old_records() {
     for point in
         [CrashPoint::InstallJournaled, CrashPoint::WalSynced, CrashPoint::Ingested, CrashPoint::InstallHalfDone]

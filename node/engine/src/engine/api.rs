@@ -97,7 +97,7 @@ impl Engine {
         self.inner.get(key)
     }
 
-    /// Reads a key if the row cache or a write buffer can answer at once; `None`: ask [`get`](Self::get).
+    /// Reads a key if the row cache can answer at once; `None`: ask [`get`](Self::get).
     #[must_use]
     pub fn get_cached(&self, key: &[u8]) -> Option<Record> {
         let row = self.inner.row_cache.get(key)?;
@@ -373,7 +373,7 @@ impl Engine {
     /// Removes the leased range from every tier.
     ///
     /// # Errors
-    /// When storage fails; the journal then finishes it when the store opens next.
+    /// When the lease is another store's, or storage fails; the journal then finishes it when the store opens next.
     pub fn wipe(&self, lease: &RangeLease) -> Result<()> {
         self.inner.wipe(lease)
     }
@@ -389,7 +389,8 @@ impl Engine {
     /// Replaces the leased range by an export, with the caller's records, atomically.
     ///
     /// # Errors
-    /// When the export is damaged or storage fails; the range is then empty once the store opens next.
+    /// When the lease is another store's, the export is damaged, or the range is a part of one whose wipe or install
+    /// failed: nothing was changed then. When storage fails; the range is then empty once the store opens next.
     pub fn install(
         &self,
         lease: &RangeLease,

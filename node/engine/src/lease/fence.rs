@@ -3,7 +3,7 @@
 //! Writers look inside their stripe. Whoever raises a fence then waits once for every stripe: after that no writer that
 //! did not see it is left. Rising and going it counts as a write to every stripe, so nothing that was read before is
 //! copied up after. A fence stays where its operation failed half done: opening the store empties the range, so nothing
-//! may be acknowledged in it until then, or until the range is wiped or installed wholly.
+//! may be acknowledged in it, written, loaded or installed, until then, or until the range is wiped or installed wholly.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -47,9 +47,24 @@ impl Fences {
         Fence { fences: self, stripes, id, stays: false }
     }
 
+    /// Refuses to bring records into a range where a failed operation has left its fence: opening the store would empty
+    /// it again. `replaced`: the range is emptied first and then known to be whole, so fences within it do not count.
+    ///
+    /// Asked under the range's lease: what stands there has stayed.
+    pub(crate) fn admit(&self, range: &KeyRange, replaced: bool) -> Result<()> {
+        let standing = self.standing.load();
+        let in_the_way = |fenced: &KeyRange| fenced.overlaps(range) && !(replaced && range.covers(fenced));
+        match standing.iter().find(|(_, fenced, _)| in_the_way(fenced)) {
+            Some((_, fenced, operation)) if Guard::RangeFence.on() => {
+                Err(EngineError::RangeFenced { key: printable_key(fenced.start()), operation })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes down what failed operations left standing within a range that is whole again.
     pub(crate) fn lift(&self, range: &KeyRange) {
-        self.remove(|(_, fenced, _)| range.intersection(fenced).as_ref() == Some(fenced));
+        self.remove(|(_, fenced, _)| range.covers(fenced));
     }
 
     fn remove(&self, goes: impl Fn(&Fenced) -> bool) {

@@ -187,6 +187,11 @@ impl RangeLease {
         self.state.operation.lock()
     }
 
+    /// Whether it was taken from these leases: one of another store gives no right here.
+    pub(crate) fn is_of(&self, leases: &Arc<Leases>) -> bool {
+        Arc::ptr_eq(&self.leases, leases)
+    }
+
     /// Whether `range` lies within it.
     pub(crate) fn covers(&self, range: &KeyRange) -> bool {
         self.state.range.covers(range)

@@ -185,8 +185,7 @@ impl RowCache {
         let generation = self.last_generation.fetch_add(1, Ordering::SeqCst) + 1;
         self.generations.rcu(|old| {
             // A newer range hides the ones it covers wholly.
-            let mut next: Generations =
-                old.iter().filter(|(known, _)| range.intersection(known).as_ref() != Some(known)).cloned().collect();
+            let mut next: Generations = old.iter().filter(|(known, _)| !range.covers(known)).cloned().collect();
             next.push((range.clone(), generation));
             if next.len() > MAX_GENERATIONS {
                 // Every lookup searches them: forget everything cached rather than grow.

@@ -27,6 +27,7 @@ impl Inner {
         meta_records: &[(Bytes, Option<Bytes>)],
     ) -> Result<ExportManifest> {
         self.database.check()?;
+        self.check_own(lease)?;
         let manifest = read_manifest(folder)?;
         if !lease.covers(&manifest.range) {
             return Err(EngineError::Invalid(format!(
@@ -38,6 +39,7 @@ impl Inner {
         check_version(manifest.highest_version)?;
         let staged = self.stage_export(lease, folder, &manifest)?;
         let _operation = lease.begin_operation();
+        self.fences.admit(lease.range(), true)?;
         let fence = self.fences.raise(&self.stripes, lease.range(), "installed");
         match self.install_fenced(lease, folder, &manifest, staged, meta_records) {
             Ok(()) => {

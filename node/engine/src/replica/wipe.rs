@@ -4,7 +4,7 @@ use rocksdb::WriteBatch;
 
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::lease::RangeLease;
 use crate::mover::journal::JournalEntry;
 
@@ -13,6 +13,7 @@ impl Inner {
     /// readers see a part of it leave before the rest.
     pub(crate) fn wipe(&self, lease: &RangeLease) -> Result<()> {
         self.database.check()?;
+        self.check_own(lease)?;
         let _operation = lease.begin_operation();
         let fence = self.fences.raise(&self.stripes, lease.range(), "wiped");
         let wiped = self.wipe_fenced(lease);
@@ -23,6 +24,17 @@ impl Inner {
             fence.stay();
         }
         wiped
+    }
+
+    /// Refuses the lease of another store: nobody here keeps out of its range.
+    pub(super) fn check_own(&self, lease: &RangeLease) -> Result<()> {
+        if lease.is_of(&self.leases) {
+            return Ok(());
+        }
+        Err(EngineError::Invalid(format!(
+            "the lease on {:?} is one of another store; take one from the store that is to change",
+            lease.range()
+        )))
     }
 
     fn wipe_fenced(&self, lease: &RangeLease) -> Result<()> {

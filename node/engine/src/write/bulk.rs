@@ -215,6 +215,7 @@ impl Inner {
     /// began: if anything in the range was written since, the load is refused, or versions would go backwards.
     fn ingest_loaded(&self, range: &KeyRange, version: u64, files: Vec<std::path::PathBuf>) -> Result<()> {
         let lease = self.leases.acquire(&self.database, range, Holder::RangeOperation, PATIENCE)?;
+        self.fences.admit(range, false)?;
         let _fence = self.fences.raise(&self.stripes, range, "bulk loaded");
         let snapshot = self.snapshot()?;
         let mut merge = snapshot.merge(range, false, Reach::Whole);
