@@ -52,8 +52,8 @@ pub enum Guard {
     ReadErrorsPass,
     /// Rule 7: writes are refused, not held up for ever, when damage keeps the fastest tier from being compacted.
     DamageRefuses,
-    /// I2: a sorted bulk load brings no key back that was deleted since it began.
-    LoadSeesDeletes,
+    /// I2: a sorted bulk load is refused where something was written or deleted since it began.
+    LoadSeesChanges,
     /// Rule 2: versions above the ceiling are not given out before it is stored.
     VersionCeiling,
     /// Rule 1: a range that left and came back has a new generation in the row cache.
@@ -91,7 +91,7 @@ impl Guard {
         Self::StickyFailure,
         Self::ReadErrorsPass,
         Self::DamageRefuses,
-        Self::LoadSeesDeletes,
+        Self::LoadSeesChanges,
         Self::VersionCeiling,
         Self::RangeGeneration,
         Self::RangeFence,

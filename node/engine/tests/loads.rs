@@ -69,6 +69,80 @@ fn a_sorted_load_brings_no_key_back_that_was_deleted_since_it_began() {
     }
 }
 
+fn write_by_apply(engine: &Engine) {
+    let version = put(engine, b"other", b"v") + 1000;
+    let mutations = vec![Mutation::Put { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"new") }];
+    let entries = vec![ApplyEntry { version, conditions: Vec::new(), mutations }];
+    engine.apply(&ApplyBatch { entries, meta: Vec::new() }, Durability::Wal).unwrap();
+}
+
+fn write_by_load(engine: &Engine, mode: BulkMode) {
+    let mut load = engine.bulk_load(mode).unwrap();
+    load.put("k", "new").unwrap();
+    assert_eq!(load.finish().unwrap(), 1);
+}
+
+fn write_by_install(engine: &Engine) {
+    let (folder, range) = (tempfile::tempdir().unwrap(), KeyRange::single(b"k"));
+    put(engine, b"k", b"new");
+    engine.export(&range, &folder.path().join("export")).unwrap();
+    let lease = engine.lease_range(&range).unwrap();
+    engine.install(&lease, &folder.path().join("export"), &[]).unwrap();
+}
+
+#[test]
+fn a_sorted_load_is_refused_where_something_was_written_since_it_began() {
+    let writes: [fn(&Engine); 7] = [
+        |engine| assert!(engine.put(b"k", b"new", Durability::Wal).is_ok()),
+        |engine| assert!(engine.put(b"k", b"new", Durability::Buffered).is_ok()),
+        |engine| {
+            let mut batch = Batch::default();
+            batch.put("other", "v").unwrap().put("k", "new").unwrap();
+            engine.write(&batch, &[], Durability::Wal).unwrap();
+        },
+        write_by_apply,
+        |engine| write_by_load(engine, BulkMode::Sorted),
+        |engine| write_by_load(engine, BulkMode::Unlogged),
+        write_by_install,
+    ];
+    for (number, write) in writes.iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open(folder.path(), 2);
+        let load = sorted(&engine, "loaded");
+        write(&engine);
+        // Wherever the newer record is by now.
+        move_all(&engine, "cold");
+        let refused = load.finish().unwrap_err().to_string();
+        assert!(refused.contains("nothing was loaded"), "write {number}: {refused}");
+        assert_eq!(value(&engine, b"k").unwrap(), b"new", "write {number}");
+        assert_eq!(value(&engine, b"z"), None, "write {number}");
+        assert_eq!(sorted(&engine, "again").finish().unwrap(), 3);
+        audit(&engine);
+    }
+}
+
+/// One of RocksDB's counters.
+fn counter(engine: &Engine, name: &str) -> u64 {
+    let stats = engine.print_stats();
+    let line = stats.lines().find(|line| line.contains(name)).expect("the counter is printed");
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_sorted_load_ends_without_reading_what_lies_between_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 2);
+    for i in 0..2000 {
+        put(&engine, format!("b{i:04}").as_bytes(), b"v");
+    }
+    let load = sorted(&engine, "loaded");
+    let read = || counter(&engine, "rocksdb.number.db.next COUNT");
+    let before = read();
+    assert_eq!(load.finish().unwrap(), 3);
+    // Writers are refused meanwhile: of the whole range, however much it holds.
+    assert!(read() - before < 100, "{} records were passed", read() - before);
+}
+
 #[test]
 fn of_two_sorted_loads_only_the_one_that_began_before_a_delete_is_refused() {
     for tiers in [1, 3] {
@@ -189,7 +263,10 @@ fn what_a_load_has_taken_outlives_a_refusal_for_want_of_space() {
         assert_eq!(refused, 1, "{mode:?}: the load was to be refused while it went on");
         assert_eq!(load.finish().unwrap(), 20);
         for i in 0..20_u8 {
-            assert!(value(&engine, &[i + 1]) == Some(vec![i; bytes]), "{mode:?}: record {i} was taken and is not there");
+            assert!(
+                value(&engine, &[i + 1]) == Some(vec![i; bytes]),
+                "{mode:?}: record {i} was taken and is not there"
+            );
         }
     }
 }

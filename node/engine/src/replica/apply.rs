@@ -110,9 +110,7 @@ impl Inner {
             check_value(mutation.value().map_or(&[][..], |v| v.as_ref()))?;
             keys::encode_into(key, &mut key_buffer);
             let value = mutation.value().map(AsRef::as_ref);
-            if value.is_none() {
-                self.loads.note_delete(key, entry.version);
-            }
+            self.loads.note(key, entry.version);
             self.database.stage(rocks, &key_buffer, entry.version, value, &mut record_buffer);
             own.insert(key, value.map(|_| entry.version));
         }

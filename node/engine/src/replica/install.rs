@@ -71,6 +71,7 @@ impl Inner {
             self.drop_range(tier, range)?;
         }
         self.row_cache.renew(range);
+        self.loads.note_range(range, manifest.highest_version);
         for (number, file) in staged.into_iter().enumerate() {
             self.ingest_synced(lease, file.tier, vec![file.path.clone()])?;
             if number == 0 {

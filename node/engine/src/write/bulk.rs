@@ -17,7 +17,6 @@ use crate::format::keys;
 use crate::format::record::{self, RecordKind};
 use crate::lease::{Holder, RangeLease};
 use crate::range::KeyRange;
-use crate::read::scan::Reach;
 
 /// How long a load waits for another range operation.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -182,13 +181,6 @@ impl Drop for BulkLoad {
     }
 }
 
-fn overtaken(key: &[u8], how: &str) -> EngineError {
-    EngineError::Invalid(format!(
-        "key {} was {how} while the bulk load was under way; nothing was loaded, load again",
-        printable_key(key)
-    ))
-}
-
 impl Inner {
     fn write_sorted(&self, records: &[(Bytes, Bytes)], version: u64) -> Result<std::path::PathBuf> {
         let file = self.incoming_file(0, version);
@@ -212,22 +204,20 @@ impl Inner {
     }
 
     /// Ingests loaded files. Writers of the range are refused meanwhile. The records got their version when the load
-    /// began: if anything in the range was written since, the load is refused, or versions would go backwards.
+    /// began: if anything in the range was changed since, the load is refused, or versions would go backwards.
     fn ingest_loaded(&self, range: &KeyRange, version: u64, files: Vec<std::path::PathBuf>) -> Result<()> {
         let lease = self.leases.acquire(&self.database, range, Holder::RangeOperation, PATIENCE)?;
         self.fences.admit(range, false)?;
         let _fence = self.fences.raise(&self.stripes, range, "bulk loaded");
-        let snapshot = self.snapshot()?;
-        let mut merge = snapshot.merge(range, false, Reach::Whole);
-        while let Some(merged) = merge.next(false).map_err(|error| self.merge_error(error))? {
-            if merged.version > version {
-                return Err(overtaken(keys::decode(&merged.data_key).unwrap_or(&merged.data_key), "written"));
-            }
+        // What is queued is older than the load, or the load is refused: it must not be written over the records.
+        self.buffered.flush(&self.database)?;
+        if let Some(changed) = self.loads.changed_since(range, version) {
+            return Err(EngineError::Invalid(format!(
+                "keys in {changed:?} were written or deleted while the bulk load was under way; nothing was loaded, \
+                 load again"
+            )));
         }
-        // Behind the fence: who deleted in the range before it has noted it.
-        if let Some(key) = self.loads.deleted_since(range, version) {
-            return Err(overtaken(&key, "deleted"));
-        }
+        self.loads.note_range(range, version);
         let ingested = self.ingest_synced(&lease, 0, files);
         // It may fail after the files are in: what is cached is older than they are.
         self.row_cache.renew(range);
@@ -251,6 +241,7 @@ impl Inner {
         let mut buffer = Vec::new();
         for (key, value) in records {
             self.fences.check(key)?;
+            self.loads.note(key, version);
             self.row_cache.remove(key);
             record::encode_into(RecordKind::Value, version, value, &mut buffer);
             batch.put_cf(self.database.tier(0), keys::encode(key), &buffer);

@@ -47,9 +47,7 @@ impl Inner {
             self.row_cache.remove(key);
         }
         let version = self.versions.next(&self.database)?;
-        if value.is_none() {
-            self.loads.note_delete(key, version);
-        }
+        self.loads.note(key, version);
         if durability == Durability::Buffered {
             let queued = Queued { version, value: value.map(Bytes::copy_from_slice) };
             self.buffered.push(&self.database, vec![(Bytes::copy_from_slice(key), queued)])?;
@@ -111,8 +109,8 @@ impl Inner {
             batch.mutations().iter().for_each(|mutation| self.row_cache.remove(mutation.key()));
         }
         let version = self.versions.next(&self.database)?;
-        for mutation in batch.mutations().iter().filter(|m| m.value().is_none()) {
-            self.loads.note_delete(mutation.key(), version);
+        for mutation in batch.mutations() {
+            self.loads.note(mutation.key(), version);
         }
         if durability == Durability::Buffered {
             let changes = batch.mutations().iter().map(|m| {
