@@ -52,6 +52,8 @@ pub enum Guard {
     ReadErrorsPass,
     /// Rule 7: writes are refused, not held up for ever, when damage keeps the fastest tier from being compacted.
     DamageRefuses,
+    /// Rule 7: a store that lacks what was synced is refused.
+    SyncedMark,
     /// I2: a sorted bulk load is refused where something was written or deleted since it began.
     LoadSeesChanges,
     /// Rule 2: versions above the ceiling are not given out before it is stored.
@@ -68,7 +70,7 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard, for the mutation run.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::CacheInsertCheck,
         Self::CacheRemove,
         Self::StripeSequence,
@@ -91,6 +93,7 @@ impl Guard {
         Self::StickyFailure,
         Self::ReadErrorsPass,
         Self::DamageRefuses,
+        Self::SyncedMark,
         Self::LoadSeesChanges,
         Self::VersionCeiling,
         Self::RangeGeneration,

@@ -52,6 +52,7 @@ mod rocks;
 mod space;
 mod spread;
 mod stats;
+mod synced_mark;
 mod temperature;
 mod tier;
 mod write;

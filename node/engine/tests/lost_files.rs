@@ -110,3 +110,96 @@ fn a_tier_with_files_that_the_database_does_not_know_is_refused_and_keeps_them()
     std::fs::rename(&aside, root.join("db")).unwrap();
     is_whole(folder.path());
 }
+
+/// The files of the log, oldest first.
+fn log_files(folder: &Path) -> Vec<PathBuf> {
+    let files = files(&folder.join("root/wal"));
+    files.into_keys().filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect()
+}
+
+#[test]
+fn a_store_whose_log_lost_its_middle_is_refused_until_a_person_gives_that_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 2);
+    for i in 0..500_u32 {
+        engine.put(&i.to_be_bytes(), &[1; 100], if i == 499 { Durability::Sync } else { Durability::Wal }).unwrap();
+    }
+    engine.close().unwrap();
+    let log = log_files(folder.path()).pop().unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&log, bytes).unwrap();
+    // The second opening finds no damage any more: what came behind it is missing all the same.
+    for _ in 0..2 {
+        let error = refused(options(folder.path(), 2));
+        assert!(
+            matches!(&error, OpenError::SyncedWritesLost { synced, found, .. } if found < synced),
+            "{}",
+            chain(&error)
+        );
+        let mark = folder.path().join("root/synced");
+        assert!(error.to_string().contains(mark.to_str().unwrap()), "{error}");
+    }
+    std::fs::remove_file(folder.path().join("root/synced")).unwrap();
+    let engine = open(folder.path(), 2);
+    let left = (0..500_u32).filter(|i| engine.get(&i.to_be_bytes()).unwrap().is_some()).count();
+    assert!((1..500).contains(&left), "{left} are left");
+    engine.put(b"after", b"v", Durability::Sync).unwrap();
+    engine.close().unwrap();
+    assert_eq!(value(&open(folder.path(), 2), b"after").unwrap(), b"v");
+}
+
+#[test]
+fn a_log_that_is_gone_is_told_as_lost_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    store(folder.path());
+    for log in log_files(folder.path()) {
+        std::fs::remove_file(log).unwrap();
+    }
+    let error = refused(options(folder.path(), 2));
+    assert!(matches!(error, OpenError::SyncedWritesLost { .. }), "{}", chain(&error));
+}
+
+/// A copy of the store as it is now: what a process that is killed now would leave.
+fn killed_now(folder: &Path, copy: &Path) {
+    for (file, _) in files(folder) {
+        let target = copy.join(file.strip_prefix(folder).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(&file, &target).unwrap();
+    }
+}
+
+#[test]
+fn a_killed_store_that_lacks_only_what_never_was_in_its_log_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, copies) = (folder.path().join("store"), folder.path().join("copies"));
+    let engine = open(&store, 2);
+    for i in 0..300_u32 {
+        put(&engine, &i.to_be_bytes(), &[1; 100]);
+    }
+    move_all(&engine, "cold");
+    // Copies up, then a load: neither is in the log, and both took sequence numbers.
+    assert!(move_all(&engine, "hot").records > 0);
+    engine.sync().unwrap();
+    killed_now(&store, &copies.join("copied up"));
+    let mut load = engine.bulk_load(BulkMode::Unlogged).unwrap();
+    for i in 0..30_u32 {
+        load.put(format!("load{i:03}"), vec![1; 100_000]).unwrap();
+    }
+    engine.sync().unwrap();
+    killed_now(&store, &copies.join("loading"));
+    // Once more with nothing written since, and with one write.
+    engine.sync().unwrap();
+    killed_now(&store, &copies.join("synced again"));
+    engine.put(b"last", b"v", Durability::Sync).unwrap();
+    killed_now(&store, &copies.join("written"));
+    for copy in std::fs::read_dir(&copies).unwrap().map(|copy| copy.unwrap().path()) {
+        let opened = Engine::open(options(&copy, 2), Environment::system(7));
+        let engine = opened.unwrap_or_else(|error| panic!("{}: {}", copy.display(), chain(&error)));
+        for i in 0..300_u32 {
+            assert!(engine.get(&i.to_be_bytes()).unwrap().is_some(), "{}: key {i}", copy.display());
+        }
+    }
+    assert_eq!(value(&open(&copies.join("written"), 2), b"last").unwrap(), b"v");
+}

@@ -23,7 +23,7 @@ use crate::prefetch::Prefetch;
 use crate::read::part_readers::PartReaders;
 use crate::read::readers::Readers;
 use crate::read::row_cache::RowCache;
-use crate::rocks::{Database, Opening, TierHandle};
+use crate::rocks::{Database, Opened, Opening, TierHandle};
 use crate::space::{Space, Watched};
 use crate::stats::Stats;
 use crate::temperature::Temperature;
@@ -124,10 +124,15 @@ fn open_inner(
         options,
         database: root.database(),
         wal: root.wal(),
+        mark: root.mark(),
         tiers: handles,
         leaving: leaving_handles,
     });
-    let (database, occupied) = opened.map_err(|error| in_use(error, &root))?;
+    let Opened { database, occupied, lost } = opened.map_err(|error| in_use(error, &root))?;
+    if let Some(lost) = lost {
+        let (synced, found) = (lost.synced, lost.found);
+        return Err(OpenError::SyncedWritesLost { wal: root.wal(), mark: root.mark(), synced, found });
+    }
     if let Some(tier) = leaving.iter().find(|i| occupied.contains(&i.column_family())) {
         return Err(OpenError::TierHoldsData { tier: tier.name.clone(), path: tier.path.clone() });
     }

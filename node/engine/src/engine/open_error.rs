@@ -8,8 +8,9 @@ use crate::tier::TierId;
 use crate::tier::identity::FORMAT;
 
 /// Why a store could not be opened. Its records are where they were, and so are its tiers. What is refused before the
-/// database is opened has changed nothing; new folders may have been made. [`TierHoldsData`](Self::TierHoldsData) is found
-/// out behind that: new tiers are known to the store then, with identity files, and labels are those of the options.
+/// database is opened has changed nothing; new folders may have been made. [`TierHoldsData`](Self::TierHoldsData) and
+/// [`SyncedWritesLost`](Self::SyncedWritesLost) are found out behind that: new tiers are known to the store then, with
+/// identity files, and labels are those of the options.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -121,6 +122,24 @@ pub enum OpenError {
         files: PathBuf,
         /// Where the database is.
         database: PathBuf,
+    },
+    /// The log lacks writes that were synced: it was damaged, or it does not belong to the database. RocksDB takes a damaged
+    /// record for the end of its log, and has let go of what came after it.
+    #[error(
+        "the store lost writes that were synced: the log in {} was synced up to sequence {synced}, and what can be read of \
+         it ends at {found}; restore the store from a checkpoint, or delete {} to open it without what was written last, \
+         writes acknowledged as sync among it",
+        wal.display(), mark.display()
+    )]
+    SyncedWritesLost {
+        /// The folder of the log.
+        wal: PathBuf,
+        /// The file that says how far it was synced.
+        mark: PathBuf,
+        /// The last sequence number that is known to have been synced.
+        synced: u64,
+        /// The last one there is.
+        found: u64,
     },
     /// The layout on disk is of another version.
     #[error("the store has format {found}, this version reads {FORMAT}")]

@@ -7,6 +7,7 @@
 //! 0x04 generation (8, BE)    journal entry, JSON (mover::journal::JournalEntry)
 //! 0x05                       heat, versioned and checksummed by itself
 //! 0x06                       the last tier that has no tombstones, its id, 8 bytes big-endian
+//! 0x07                       empty: the record that a sync of the log puts above the mark of what was synced
 //! 0x10 ...                   records of the caller (replicas), given as they are
 //! ```
 
@@ -22,6 +23,8 @@ pub(crate) const JOURNAL: u8 = 0x04;
 pub(crate) const HEAT: &[u8] = &[0x05];
 /// The tier that was the last one when it was last looked through for tombstones: it has none.
 pub(crate) const SWEPT_TIER: &[u8] = &[0x06];
+/// Logged with each sync, above the sequence number that is noted as synced.
+pub(crate) const SYNCED: &[u8] = &[0x07];
 /// What a caller's record's key begins with.
 pub(crate) const CALLER: u8 = 0x10;
 

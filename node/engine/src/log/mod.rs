@@ -15,14 +15,13 @@
 //!
 //! # Reading order
 //! `format` (bytes), `group` and `tail` (decisions, in memory), `store` (the handle), `queue` and `writer` (group commit),
-//! `reader`, `recovery` and `mark` (opening), `reclaim` and `reserve` (space).
+//! `reader` and `recovery` (opening, with the crate's `synced_mark`), `reclaim` and `reserve` (space).
 
 mod completion;
 mod error;
 mod fault;
 mod format;
 mod group;
-mod mark;
 #[cfg(test)]
 mod model_test;
 mod options;

@@ -79,7 +79,7 @@ pub(super) fn database_options(options: &LogOptions) -> Options {
     let mut database = Options::default();
     database.create_if_missing(true);
 
-    // Recovery: a torn, never acknowledged tail is cut off; lost acknowledged writes are told by the mark (`mark`) and a
+    // Recovery: a torn, never acknowledged tail is cut off; lost acknowledged writes are told by the mark (`synced_mark`) and a
     // log file that is missing as a whole by the manifest.
     database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     database.set_track_and_verify_wals_in_manifest(true);

@@ -20,7 +20,6 @@ use super::completion::Completion;
 use super::error::{LogError, StorageFailure};
 use super::format::{GroupRecord, Purged, STORE_KEY, StateKey, seal};
 use super::group::{Group, GroupState};
-use super::mark::SyncedMark;
 use super::options::{LogOptions, database_options, synced_writes};
 use super::queue::{Queue, QueueLimits};
 use super::reader;
@@ -31,6 +30,7 @@ use super::reserve::Reserve;
 use super::stats::{Counters, LogStats};
 use super::tail::TailBudget;
 use super::writer::Writer;
+use crate::synced_mark::SyncedMark;
 
 /// What one request may hold: far below the 4 GiB that a batch can.
 const MAX_REQUEST_BYTES: usize = 1 << 30;

@@ -13,12 +13,12 @@ use super::error::{LogError, StorageFailure};
 use super::fault::{BatchFacts, Fault};
 use super::format::{STORE_KEY, entry_key, group_key, seal, state_key};
 use super::group::Group;
-use super::mark::SyncedMark;
 use super::options::synced_writes;
 use super::reclaim::Garbage;
 use super::request::{Operation, Request};
 use super::store::Shared;
 use super::tail::fair_level;
+use crate::synced_mark::SyncedMark;
 
 /// The writer and what only it touches.
 pub(super) struct Writer {

@@ -11,6 +11,7 @@ use rocksdb::{
 
 use super::damage::is_unreadable;
 use super::listener::{BackgroundEvents, Listener};
+use super::synced::{Lost, Synced};
 use super::tuning;
 use crate::error::{EngineError, Result, RocksContext};
 use crate::format::record::{self, RecordKind};
@@ -32,10 +33,21 @@ pub(crate) struct Opening<'a> {
     pub(crate) options: &'a EngineOptions,
     pub(crate) database: PathBuf,
     pub(crate) wal: PathBuf,
+    /// The mark of what was synced.
+    pub(crate) mark: PathBuf,
     /// Fastest first.
     pub(crate) tiers: Vec<TierHandle>,
     /// Tiers that the store has and the options do not: opened to see whether they are empty.
     pub(crate) leaving: Vec<TierHandle>,
+}
+
+/// An opened database and what there is to refuse about it.
+pub(crate) struct Opened {
+    pub(crate) database: Database,
+    /// Column families of leaving tiers that still hold data.
+    pub(crate) occupied: Vec<String>,
+    /// What was synced and is not there.
+    pub(crate) lost: Option<Lost>,
 }
 
 /// One RocksDB with a column family per tier. Tiers are named by index, fastest first.
@@ -46,6 +58,7 @@ pub(crate) struct Database {
     options: Options,
     cache: Cache,
     cache_bytes: u64,
+    pub(super) synced: Synced,
     pub(crate) events: Arc<BackgroundEvents>,
     /// Acknowledged from the page cache.
     pub(crate) wal: WriteOptions,
@@ -59,11 +72,10 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens or creates the database. Column families of `leaving` tiers are dropped if all of them are empty.
-    ///
-    /// The second value names the leaving tiers that still hold data: the caller refuses.
-    pub(crate) fn open(opening: Opening<'_>) -> Result<(Self, Vec<String>)> {
-        let Opening { options, database, wal, tiers, leaving } = opening;
+    /// Opens or creates the database. Column families of `leaving` tiers are dropped if all of them are empty, unless the
+    /// caller is to refuse.
+    pub(crate) fn open(opening: Opening<'_>) -> Result<Opened> {
+        let Opening { options, database, wal, mark, tiers, leaving } = opening;
         let cache_bytes: u64 = tiers.iter().map(|t| t.profile.cache_bytes).sum();
         let cache = Cache::new_hyper_clock_cache(usize::try_from(cache_bytes).unwrap_or(usize::MAX), 0);
         let open_files = tiers.iter().map(|t| t.profile.open_files).sum();
@@ -84,14 +96,16 @@ impl Database {
             }
         }
         let mut db = DB::open_cf_descriptors(&rocks, &database, families).attempting("open the database")?;
+        let (synced, lost) = Synced::open(&mark, &db)?;
         let mut occupied = Vec::new();
         for tier in &leaving {
             if !is_empty(&db, &tier.column_family)? {
                 occupied.push(tier.column_family.clone());
             }
         }
-        // One that holds data has the opening refused: the empty ones are as they were then.
-        if occupied.is_empty() {
+        // One that holds data has the opening refused: the empty ones are as they were then. Where records are lost none
+        // is known to be empty.
+        if occupied.is_empty() && lost.is_none() {
             for tier in &leaving {
                 db.drop_cf(&tier.column_family).attempting("drop the column family of an emptied tier")?;
             }
@@ -102,13 +116,14 @@ impl Database {
         no_wal.disable_wal(true);
         let mut low_priority = WriteOptions::default();
         low_priority.set_low_pri(true);
-        let store = Self {
+        let database = Self {
             db,
             names: tiers.into_iter().map(|t| t.column_family).collect(),
             tier_options,
             options: rocks,
             cache,
             cache_bytes,
+            synced,
             events,
             wal: WriteOptions::default(),
             sync,
@@ -116,7 +131,7 @@ impl Database {
             low_priority,
             point_read: ReadOptions::default(),
         };
-        Ok((store, occupied))
+        Ok(Opened { database, occupied, lost })
     }
 
     /// The column families that a database on disk has; empty where there is none.
@@ -230,12 +245,6 @@ impl Database {
         let options = if durable { &self.sync } else { &self.wal };
         let written = self.db.delete_cf_opt(self.meta(), key, options);
         self.judge(written, "delete from meta")
-    }
-
-    /// Makes everything written so far survive a power loss.
-    pub(crate) fn sync_wal(&self) -> Result<()> {
-        let written = self.db.flush_wal(true);
-        self.judge(written, "sync the write-ahead log")
     }
 
     /// Adds finished files to a tier. They were written on the tier's device, so ingesting links them.

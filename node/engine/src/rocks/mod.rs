@@ -8,9 +8,10 @@ mod checkpoint;
 mod damage;
 mod database;
 mod listener;
+mod synced;
 mod table_file;
 mod tuning;
 
 pub(crate) use damage::is_unreadable;
-pub(crate) use database::{Database, Opening, TierHandle};
+pub(crate) use database::{Database, Opened, Opening, TierHandle};
 pub(crate) use table_file::TableFile;

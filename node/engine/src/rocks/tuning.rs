@@ -53,8 +53,8 @@ pub(crate) fn database(options: &EngineOptions, wal: &Path, open_files: u32) -> 
     rocks.set_bytes_per_sync(1 << 20);
     rocks.set_keep_log_file_num(4);
     rocks.set_stats_dump_period_sec(0);
-    // Off, RocksDB would skip damaged log records in silence. That a compaction over damaged blocks must not stop all
-    // writes is the listener's doing.
+    // Off, RocksDB would pass over damage in more places. That a compaction over damaged blocks must not stop all writes
+    // is the listener's doing; that recovery ends in silence at a damaged record of the log, that of `synced`.
     rocks.set_paranoid_checks(true);
     rocks.set_avoid_unnecessary_blocking_io(true);
     rocks.enable_statistics();

@@ -4,6 +4,7 @@
 //! ROOT/                      on the fastest medium
 //!   store.json               the store's identity and its tiers
 //!   store.lock               locked while the store is open
+//!   synced                   how far the log was synced: the mark (`synced_mark`)
 //!   db/                      MANIFEST, CURRENT, OPTIONS, `meta` and the default column family
 //!   wal/                     the write-ahead log
 //! TIER/                      one per tier, on its device
@@ -25,6 +26,9 @@ impl RootLayout {
     }
     pub(crate) fn lock(&self) -> PathBuf {
         self.0.join("store.lock")
+    }
+    pub(crate) fn mark(&self) -> PathBuf {
+        self.0.join("synced")
     }
     pub(crate) fn database(&self) -> PathBuf {
         self.0.join("db")

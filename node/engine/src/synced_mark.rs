@@ -1,10 +1,13 @@
-//! The mark of the last synced batch: how a store that lost acknowledged writes is recognised.
+//! The mark of what was last synced: how a database that lost acknowledged writes is recognised when it opens.
 //!
 //! After a crash RocksDB replays its write-ahead log up to the first record that does not add up, which is right for the torn
-//! tail that a power loss leaves, and silently wrong for a rotten byte in the middle: everything behind it is gone, votes and
-//! acknowledged entries too. So after each synced batch, and before its requests are answered, the sequence number is written
-//! to a file of its own. That file is not synced: the number in it is always one that *was* synced, however old, so it can
-//! miss a loss (when power failed within seconds of it) but never report a false one. After a mere kill it is exact.
+//! tail that a power loss leaves, and silently wrong for a rotten byte in the middle: everything behind it is gone,
+//! acknowledged writes too. So after each sync, and before those who waited for it are answered, the sequence number is
+//! written to a file of its own. That file is not synced: the number in it is always one that *was* synced, however old, so
+//! it can miss a loss (when power failed within seconds of it) but never report a false one. After a mere kill it is exact.
+//!
+//! The number has to be that of a record in the log, or below one: what is written past the log takes sequence numbers too,
+//! and they are gone with the process.
 //!
 //! ```text
 //! 0..8   sequence number, big-endian
@@ -20,21 +23,21 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const MARK_BYTES: usize = 16;
 
-/// The file.
+/// The file that holds the mark.
 #[derive(Debug)]
-pub(super) struct SyncedMark {
+pub(crate) struct SyncedMark {
     file: File,
 }
 
 impl SyncedMark {
     /// Opens the file, making it where there is none.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         Ok(Self { file })
     }
 
     /// The sequence number in the file; `None` where there is none, or half of one after a power loss.
-    pub(super) fn read(&self) -> io::Result<Option<u64>> {
+    pub(crate) fn read(&self) -> io::Result<Option<u64>> {
         let mut bytes = [0; MARK_BYTES];
         match self.file.read_exact_at(&mut bytes, 0) {
             Ok(()) => {}
@@ -47,7 +50,7 @@ impl SyncedMark {
     }
 
     /// Notes that everything up to `sequence` is synced. Not synced itself, see above.
-    pub(super) fn write(&self, sequence: u64) -> io::Result<()> {
+    pub(crate) fn write(&self, sequence: u64) -> io::Result<()> {
         let number = sequence.to_be_bytes();
         let mut bytes = [0; MARK_BYTES];
         bytes[..8].copy_from_slice(&number);
