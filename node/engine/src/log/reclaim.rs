@@ -46,15 +46,19 @@ impl Garbage {
         self.dead.insert((group, incarnation), entry_key(group, incarnation, first).to_vec());
     }
 
-    /// All entries are dead; as that may be a lot, they are handed over soon.
+    /// All entries are dead; as that may be a lot, they are handed over next.
     pub(super) fn removed(&mut self, group: u64, incarnation: u64) {
         self.dead.insert((group, incarnation), entry_key(group, incarnation + 1, 0).to_vec());
         self.due = true;
     }
 
-    /// So many bytes were appended. Hands over if it is time and the reclaimer has nothing waiting.
+    /// So many bytes were appended.
     pub(super) fn appended(&mut self, bytes: usize) {
         self.appended += bytes;
+    }
+
+    /// Hands over if it is time and the reclaimer has nothing waiting. Asked when a batch has been settled.
+    pub(super) fn hand_over(&mut self) {
         if self.dead.is_empty() || !(self.due || self.appended >= self.threshold) {
             return;
         }
@@ -72,7 +76,7 @@ impl Garbage {
                 self.appended = 0;
                 self.due = false;
             }
-            // Busy: tried again after the next batch, with what has come by then.
+            // Busy: tried again after the next batch, with what has come by then. The reclaimer's own are batches too.
             Err(TrySendError::Full(_)) => {}
             Err(TrySendError::Disconnected(_)) => self.dead.clear(),
         }

@@ -124,6 +124,7 @@ impl Writer {
             }
             done.complete(Ok(()));
         }
+        self.garbage.hand_over();
         if let Some(target) = shared.tails.target() {
             evict(shared, target);
         }

@@ -93,6 +93,16 @@ fn purged_entries_leave_the_disk_and_the_write_ahead_log_stays_bounded() {
 }
 
 #[test]
+fn a_removed_group_gives_its_space_back_though_nothing_more_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    ask(|done| store.append(1, large(1..101), done)).unwrap();
+    ask(|done| store.remove_group(1, done)).unwrap();
+    // The append, the removal and the sweep.
+    eventually("the sweep was written", || store.stats().batches == 3);
+}
+
+#[test]
 fn what_a_crash_left_of_a_removed_group_is_cleared_after_opening() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
