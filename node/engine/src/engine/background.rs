@@ -68,7 +68,7 @@ impl Background {
             entries: self.inner.buffered.pending(),
             source: Box::new(source),
         });
-        let stored = self.inner.heat.store(&self.inner.database);
+        let stored = self.inner.heat.store();
         let synced = match flushed {
             Ok(()) => self.inner.sync().map(|_| ()),
             Err(_) => self.inner.database.sync_wal(),
@@ -112,6 +112,8 @@ fn watch_space(inner: &Inner, interval: Duration) {
     let mut slept = interval;
     while !inner.is_closing() {
         inner.database.watch_damage();
+        // Here, since it always runs: the rings of samples are bounded, and a round of moves may take hours.
+        inner.heat.absorb();
         if slept < interval {
             let nap = GLANCE.min(interval);
             inner.environment.clock.sleep(nap);

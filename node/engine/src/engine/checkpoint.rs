@@ -62,6 +62,7 @@ impl Inner {
         let parts = handles.zip(std::iter::once(fastest).chain(slower)).collect();
         self.database.assemble(&root.database(), &root.wal(), parts, &meta)?;
 
+        self.heat.store_at(&root.heat())?;
         for tier in &tiers {
             identity::write(&TierLayout(tier.path.clone()).identity(), tier)?;
         }

@@ -155,6 +155,7 @@ fn open_inner(
     watched.push(Watched::new("log".to_owned(), root.wal(), tiers[0].1.settings.reserve_bytes));
     let row_cache_bytes = options.row_cache_bytes.unwrap_or(options.memory_bytes / 10);
     let heat = Temperature::open(
+        root.heat(),
         &database,
         tiers[0].1.settings.size_bytes,
         options.memory_bytes,

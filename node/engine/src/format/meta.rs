@@ -5,7 +5,7 @@
 //! 0x02                       version ceiling, 8 bytes big-endian
 //! 0x03                       lease generation, 8 bytes big-endian
 //! 0x04 generation (8, BE)    journal entry, JSON (mover::journal::JournalEntry)
-//! 0x05                       heat, versioned and checksummed by itself
+//! 0x05                       heat, in stores from before it was a file of its own
 //! 0x06                       the last tier that has no tombstones, its id, 8 bytes big-endian
 //! 0x07                       empty: the record that a sync of the log puts above the mark of what was synced
 //! 0x10 ...                   records of the caller (replicas), given as they are
@@ -19,7 +19,7 @@ pub(crate) const VERSION_CEILING: &[u8] = &[0x02];
 pub(crate) const LEASE_GENERATION: &[u8] = &[0x03];
 /// What a journal entry's key begins with.
 pub(crate) const JOURNAL: u8 = 0x04;
-/// The heat tracker's state.
+/// Where the heat was before it was a file of its own; taken from there once.
 pub(crate) const HEAT: &[u8] = &[0x05];
 /// The tier that was the last one when it was last looked through for tombstones: it has none.
 pub(crate) const SWEPT_TIER: &[u8] = &[0x06];

@@ -25,7 +25,7 @@ pub struct KeyHeat {
     pub read_ago: Option<Duration>,
     /// Time since the last sampled write.
     pub write_ago: Option<Duration>,
-    /// What answered its last sampled read; a hint, the mover looks again.
+    /// What answered its last sampled read, or where the mover has seen it since; a hint, the mover looks again.
     pub served_by: Option<ServedBy>,
     /// Bytes of key and value at its last sampled access.
     pub bytes: u32,
@@ -132,20 +132,24 @@ impl AdmittedKeys {
 
     /// The `count` keys read most, hottest first; ties in key order.
     pub(crate) fn top(&self, count: usize, now: Moment, decay: &Decay, sample_weight: f64) -> Vec<KeyHeat> {
-        let mut order: Vec<(f64, f64, &[u8])> = self
-            .entries
+        let hottest = self.hottest(count, now, decay).into_iter();
+        hottest.map(|(key, entry)| entry.heat(key, now, decay, sample_weight)).collect()
+    }
+
+    /// The entries of these keys.
+    pub(crate) fn hottest(&self, count: usize, now: Moment, decay: &Decay) -> Vec<(&[u8], &AdmittedEntry)> {
+        type Ranked<'a> = (f64, f64, &'a [u8], &'a AdmittedEntry);
+        let mut order: Vec<Ranked<'_>> = self
             .iter()
-            .map(|(key, entry)| (entry.reads.at(now, decay), entry.writes.at(now, decay), &**key))
+            .map(|(key, entry)| (entry.reads.at(now, decay), entry.writes.at(now, decay), key, entry))
             .collect();
-        let hotter = |a: &(f64, f64, &[u8]), b: &(f64, f64, &[u8])| {
-            b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2))
-        };
+        let hotter = |a: &Ranked<'_>, b: &Ranked<'_>| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2));
         if count < order.len() {
             order.select_nth_unstable_by(count, hotter);
             order.truncate(count);
         }
         order.sort_unstable_by(hotter);
-        order.into_iter().filter_map(|(_, _, key)| self.heat(key, now, decay, sample_weight)).collect()
+        order.into_iter().map(|(_, _, key, entry)| (key, entry)).collect()
     }
 
     /// Drops the coldest until at most `target_bytes` are used.

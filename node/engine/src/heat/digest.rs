@@ -16,6 +16,10 @@ use crate::range::KeyRange;
 
 const MAGIC: &[u8; 5] = b"THEAT";
 const VERSION: u8 = 1;
+/// Bytes of admitted keys that are kept over a restart, the hottest: it is all rewritten every minute.
+const KEPT_KEY_BYTES: usize = 8 << 20;
+/// Bytes of a key in a digest, beside the key itself.
+const KEY_COST: usize = 41;
 
 /// Why bytes are no heat digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +113,28 @@ impl HeatDigest {
     }
 
     pub(super) fn export(tracker: &HeatTracker, range: &KeyRange, now: Duration) -> Self {
+        let inside = tracker.admitted.iter().filter(|(key, _)| range.contains(key));
+        Self::of(tracker, range, inside, now)
+    }
+
+    /// What is kept over a restart: all ranges, and as many keys as there is room for.
+    pub(super) fn to_keep(tracker: &HeatTracker, now: Duration) -> Self {
+        let mut left = KEPT_KEY_BYTES;
+        let fits = |(key, _): &(&[u8], &AdmittedEntry)| {
+            let rest = left.checked_sub(KEY_COST + key.len());
+            left = rest.unwrap_or(0);
+            rest.is_some()
+        };
+        let hottest = tracker.admitted.hottest(KEPT_KEY_BYTES / KEY_COST, now.into(), &tracker.decay);
+        Self::of(tracker, &KeyRange::all(), hottest.into_iter().take_while(fits), now)
+    }
+
+    fn of<'a>(
+        tracker: &HeatTracker,
+        range: &KeyRange,
+        keys: impl Iterator<Item = (&'a [u8], &'a AdmittedEntry)>,
+        now: Duration,
+    ) -> Self {
         let now = Moment::from(now);
         let ranges = tracker
             .ranges
@@ -132,10 +158,7 @@ impl HeatDigest {
                 })
             })
             .collect();
-        let mut keys: Vec<TravelKey> = tracker
-            .admitted
-            .iter()
-            .filter(|(key, _)| range.contains(key))
+        let mut keys: Vec<TravelKey> = keys
             .map(|(key, entry)| TravelKey {
                 key: key.to_vec(),
                 reads: TravelRate::of(&entry.reads, 1.0, now),

@@ -6,8 +6,8 @@
 //!
 //! - [`HeatRecorder`] (`Sync`): `record_read`, `record_write`, `drain`, `dropped`.
 //! - [`HeatTracker`] (one owner): `absorb`, `key_heat`, `admitted_keys`, `top_keys`, `range_heat`, `ranges`,
-//!   `hottest_ranges`, `note_moved`, `set_stored_bytes`, `set_half_life`, `forget_key`, `memory_bytes`; `export_digest` and
-//!   `merge_digest` for heat that travels with data or to followers; `encode` and `decode` for restarts.
+//!   `hottest_ranges`, `note_moved`, `note_placed`, `set_stored_bytes`, `set_half_life`, `forget_key`, `memory_bytes`;
+//!   `export_digest` and `merge_digest` for heat that travels with data or to followers; `encode` and `decode` for restarts.
 //! - [`HeatConfig::for_fast_tier`] sizes it: at most 12 bytes for each key of the fastest tier.
 //! - [`Prefetcher`]: `observe` returns a [`PrefetchChoice`]; the engine reports what it fetched with `prefetched`.
 //!

@@ -119,6 +119,13 @@ impl HeatTracker {
         self.ranges.set_stored_bytes(start, bytes);
     }
 
+    /// A key was found in a tier, or copied there.
+    pub fn note_placed(&mut self, key: &[u8], tier: usize) {
+        if let Some(entry) = self.admitted.entry_mut(key) {
+            entry.served_by = u8::try_from(tier).ok().map(ServedBy::Tier);
+        }
+    }
+
     /// Forgets a key, e.g. after it was deleted.
     pub fn forget_key(&mut self, key: &[u8]) {
         self.admitted.remove(key);
@@ -147,10 +154,11 @@ impl HeatTracker {
         digest.merge_into(self, Duration::ZERO, now);
     }
 
-    /// All heat as bytes, to be read back after a restart. `wall` is the wall clock, since the Unix epoch.
+    /// The heat as bytes, to be read back after a restart: all ranges and, within a bound, the hottest keys. `wall` is the
+    /// wall clock, since the Unix epoch.
     #[must_use]
     pub fn encode(&self, now: Duration, wall: Duration) -> Vec<u8> {
-        self.export_digest(&KeyRange::all(), now).encode_at(wall)
+        HeatDigest::to_keep(self, now).encode_at(wall)
     }
 
     /// A tracker with the heat that `encode` wrote. The time that passed on the wall clock has aged it; a wall clock that

@@ -1,4 +1,4 @@
-//! The mover's loop: take in heat, classify when it is time, carry out what was chosen.
+//! The mover's loop: classify when it is time, carry out what was chosen.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::heat::{KeyHeat, RangeHeat};
 use crate::lease::Holder;
 use crate::range::KeyRange;
 
-/// How often samples are taken in: rings of samples are bounded.
-const ABSORB_EVERY: Duration = Duration::from_millis(200);
+/// How often the mover looks whether there is something to do.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a tier over its high watermark is relieved, whatever the policy's interval: a full tier cannot wait an hour.
 const RELIEVE_EVERY: Duration = Duration::from_secs(1);
-/// How often heat is written to `meta`.
+/// How often heat is written to its file.
 const STORE_EVERY: Duration = Duration::from_secs(60);
 /// How long the mover waits for a range that somebody else holds before it leaves it for the next time.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -72,8 +72,7 @@ pub(crate) fn run_mover(inner: &Inner) {
     let (mut classified, mut relieved, mut stored) = (started, started, started);
     while !inner.is_closing() {
         let interval = inner.policy.load().evaluation_interval;
-        clock.sleep(ABSORB_EVERY.min(interval));
-        inner.heat.absorb();
+        clock.sleep(LOOK_EVERY.min(interval));
         let now = clock.monotonic();
         if now.saturating_sub(classified) >= interval {
             classified = now;
@@ -84,7 +83,7 @@ pub(crate) fn run_mover(inner: &Inner) {
         }
         if now.saturating_sub(stored) >= STORE_EVERY {
             stored = now;
-            if let Err(error) = inner.heat.store(&inner.database) {
+            if let Err(error) = inner.heat.store() {
                 tracing::warn!(%error, "heat could not be stored");
             }
         }

@@ -62,10 +62,23 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 pub(crate) fn write<T: Serialize>(path: &Path, identity: &T) -> Result<()> {
     let bytes = serde_json::to_vec_pretty(identity)
         .map_err(|error| EngineError::Invalid(format!("encode an identity: {error}")))?;
-    let temporary = path.with_extension("json.new");
-    let mut file = File::create(&temporary).on("create", &temporary)?;
-    file.write_all(&bytes).on("write", &temporary)?;
-    file.sync_all().on("sync", &temporary)?;
+    replace(path, &bytes)
+}
+
+/// Writes a file so that after a power loss either the old or the new one is there.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if written.is_err() {
+        // On a full device it would be in the way.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.on("write and sync", &temporary)?;
     fs::rename(&temporary, path).on("rename to", path)?;
     sync_parent(path)
 }

@@ -5,6 +5,7 @@
 //!   store.json               the store's identity and its tiers
 //!   store.lock               locked while the store is open
 //!   synced                   how far the log was synced: the mark (`synced_mark`)
+//!   heat.bin                 its heat, written now and then and when it closes
 //!   db/                      MANIFEST, CURRENT, OPTIONS, `meta` and the default column family
 //!   wal/                     the write-ahead log
 //! TIER/                      one per tier, on its device
@@ -29,6 +30,9 @@ impl RootLayout {
     }
     pub(crate) fn mark(&self) -> PathBuf {
         self.0.join("synced")
+    }
+    pub(crate) fn heat(&self) -> PathBuf {
+        self.0.join("heat.bin")
     }
     pub(crate) fn database(&self) -> PathBuf {
         self.0.join("db")

@@ -25,6 +25,26 @@ fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
 }
 
+#[test]
+fn of_more_keys_than_are_kept_over_a_restart_the_hottest_are() {
+    let long = |number: u64| format!("key{number:08}{}", "x".repeat(4000)).into_bytes();
+    let config = HeatConfig { admitted_bytes: 64 << 20, ..config() };
+    let mut before = HeatTracker::new(&config, random(1), seconds(0));
+    for number in 0..3000 {
+        let times = 2 + usize::from(number % 2 == 0);
+        before.absorb(&vec![read(&long(number)); times], seconds(0));
+    }
+    assert_eq!(before.admitted_count(), 3000);
+    let bytes = before.encode(seconds(1), seconds(1));
+    assert!(bytes.len() < 9 << 20, "{} bytes", bytes.len());
+    let after = HeatTracker::decode(&bytes, &config, random(1), seconds(2), seconds(2)).unwrap();
+    assert!(after.admitted_count() > 2000, "{}", after.admitted_count());
+    let lost = (0..3000).step_by(2).find(|number| after.key_heat(&long(*number), seconds(2)).is_none());
+    assert_eq!(lost, None, "a hotter key went before a colder one");
+    // What travels with data is whole.
+    assert_eq!(before.export_digest(&KeyRange::all(), seconds(1)).counts().1, 3000);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
