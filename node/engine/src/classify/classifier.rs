@@ -144,7 +144,7 @@ impl<'a> Plan<'a> {
         let mut pending = Vec::new();
         let candidates = &self.survey.candidates;
         for (index, candidate) in candidates.iter().enumerate() {
-            if !self.gains(candidate.sure_density, candidate.to) || !self.within_budget(candidate.bytes) {
+            if !self.gains(candidate.sure_density, candidate.to) || !self.within_budget() {
                 continue;
             }
             if !self.has_room(candidate.to, candidate.bytes) {
@@ -190,7 +190,7 @@ impl<'a> Plan<'a> {
         if missing == 0 || missing.saturating_mul(10) < stored || self.leaving.contains(&(index, to)) {
             return;
         }
-        if !self.has_room(to, missing) || !self.within_budget(missing) {
+        if !self.has_room(to, missing) || !self.within_budget() {
             self.decision.refused += 1;
             return;
         }
@@ -224,7 +224,7 @@ impl<'a> Plan<'a> {
             }
             if filled * LEAST_REFILL < leaver.bytes
                 || gained <= leaver.accesses * policy.hysteresis
-                || !self.within_budget(leaver.bytes)
+                || !self.within_budget()
             {
                 continue;
             }
@@ -283,7 +283,7 @@ impl<'a> Plan<'a> {
 
     /// Adds a demotion to `target` or, where that is full, to the next slower tier that is not.
     fn demote(&mut self, leaver: Leaver, from: usize, target: usize, reason: MoveReason) {
-        if reason == MoveReason::Cold && !self.within_budget(leaver.bytes) {
+        if reason == MoveReason::Cold && !self.within_budget() {
             return;
         }
         let Some(to) = (target..self.input.tiers.len()).find(|to| self.can_take(*to, leaver.bytes)) else {
@@ -322,8 +322,10 @@ impl<'a> Plan<'a> {
         everything_fits || density >= LEAST_SKEW * self.survey.mean_density
     }
 
-    fn within_budget(&self, bytes: u64) -> bool {
-        self.budget.is_none_or(|left| bytes <= left)
+    /// Whether more may move in this interval. What is larger than the rest of the budget takes longer than the interval,
+    /// at the same pace: else it would never move.
+    fn within_budget(&self) -> bool {
+        self.budget.is_none_or(|left| left > 0)
     }
 
     fn spend(&mut self, bytes: u64) {

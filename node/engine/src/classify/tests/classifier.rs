@@ -204,8 +204,16 @@ fn a_budget_holds_back_what_is_not_urgent() {
     let ranges: Vec<RangeInput> =
         (0..4).map(|n| range(["", "b", "c", "d"][n], ["b", "c", "d", ""][n], 0, 0.0, None)).collect();
     assert_eq!(decide(&tiers, &ranges, &[]).moves.len(), 4);
-    let slow = ValidPolicy { bytes_per_second: Some(2 * MIB / 3600 + 1), ..policy() };
+    let slow = ValidPolicy { bytes_per_second: Some(2 * MIB / 3600), ..policy() };
     assert_eq!(decide_by(&slow, &tiers, &ranges, &[]).moves.len(), 2);
+}
+
+#[test]
+fn what_is_larger_than_the_budget_of_an_interval_moves_one_at_a_time() {
+    let tiers = tiers(ROOMY, [2 * MIB, 0, 0]);
+    let cold = [range("", "b", 0, 0.0, None), range("b", "", 0, 0.0, None)];
+    let slow = ValidPolicy { bytes_per_second: Some(1), ..policy() };
+    assert_eq!(decide_by(&slow, &tiers, &cold, &[]).moves.len(), 1);
 }
 
 #[test]
