@@ -93,7 +93,7 @@ pub enum CrashPoint {
     Dropped,
     /// The journal entry is gone.
     MoveDone,
-    /// Moves have left enough deletes in the fastest tier: their ranges are about to be compacted. No step of a move.
+    /// Moves have left much behind in the tier they emptied: a range of it is about to be compacted. No step of a move.
     DeletesDue,
     /// A checkpoint is about to copy the files of a tier. No step of a move.
     CheckpointCopying,

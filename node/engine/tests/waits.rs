@@ -75,6 +75,60 @@ fn a_move_that_waits_for_its_budget_ends_when_it_is_cancelled_or_its_range_is_ta
 }
 
 #[test]
+fn a_slow_move_does_not_hold_up_the_ones_beside_and_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path(), 2);
+    options.policy.bytes_per_second = Some(1 << 30);
+    let engine = Engine::open(options, Environment::system(7)).unwrap();
+    fill(&engine);
+    let (cancel, (under_way, reached)) = (std::sync::Arc::new(Cancel::default()), mpsc::channel());
+    let (mover, token) = (engine.clone(), std::sync::Arc::clone(&cancel));
+    let slow = KeyRange::new(key(0), key(KEYS - 2)).unwrap();
+    std::thread::spawn(move || {
+        mover.move_range(&MoveRequest {
+            range: slow,
+            to: "cold".to_owned(),
+            bytes_per_second: Some(1),
+            cancel: &token,
+            progress: &|_| under_way.send(()).unwrap_or_default(),
+        })
+    });
+    reached.recv_timeout(support::PATIENCE).unwrap();
+    // Both by the policy's rate.
+    for (number, when) in [(KEYS - 2, "beside"), (KEYS - 1, "after")] {
+        let (ended, answer) = mpsc::channel();
+        let (mover, range) = (engine.clone(), KeyRange::single(&key(number)));
+        std::thread::spawn(move || drop(ended.send(support::try_move(&mover, &range, "cold"))));
+        let moved = answer.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("the move {when} the slow one does not end"));
+        assert_eq!(moved.unwrap().records, 1);
+        cancel.cancel();
+    }
+}
+
+#[test]
+fn a_move_with_a_rate_of_its_own_does_not_pay_for_what_moved_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path(), 2);
+    options.policy.bytes_per_second = Some(1 << 30);
+    let engine = Engine::open(options, Environment::system(7)).unwrap();
+    fill(&engine);
+    let before = KeyRange::new(key(0), key(KEYS - 1)).unwrap();
+    support::move_to(&engine, &before, "cold");
+    let (ended, answer) = mpsc::channel();
+    std::thread::spawn(move || {
+        let moved = engine.move_range(&MoveRequest {
+            range: KeyRange::single(&key(KEYS - 1)),
+            to: "cold".to_owned(),
+            bytes_per_second: Some(1),
+            cancel: &Cancel::default(),
+            progress: &|_| {},
+        });
+        drop(ended.send(moved));
+    });
+    assert_eq!(answer.recv_timeout(LIMIT).expect("the move does not end").unwrap().records, 1);
+}
+
+#[test]
 fn a_store_whose_mover_waits_for_its_budget_closes() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path(), 2);

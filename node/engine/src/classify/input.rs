@@ -19,7 +19,7 @@ pub struct TierState {
     pub high_watermark: f64,
     /// Down to this share (0 to 1).
     pub low_watermark: f64,
-    /// False while nothing may be moved there: stalled, under its reserve, being emptied.
+    /// False while nothing may be moved there: under its reserve, stalled by damage, emptied to be taken away.
     pub accepts_moves: bool,
 }
 

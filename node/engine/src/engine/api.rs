@@ -12,7 +12,7 @@ use crate::format::keys;
 use crate::format::record::RecordKind;
 use crate::heat::{KeyHeat, RangeHeat};
 use crate::lease::{Holder, RangeLease};
-use crate::mover::{Cancel, Course, Demotion, MoveReason, MoveStep, Moved, Part, Promotion};
+use crate::mover::{Bucket, Cancel, Course, Demotion, MoveReason, MoveStep, Moved, Pace, Part, Promotion};
 use crate::options::Durability;
 use crate::range::KeyRange;
 use crate::read::point::Record;
@@ -33,7 +33,7 @@ pub struct MoveRequest<'a> {
     pub range: KeyRange,
     /// The name of the tier it goes to: up from slower tiers, down from faster ones.
     pub to: String,
-    /// Bytes a second; `None`: the policy's.
+    /// Bytes a second, beside what the policy lets through; `None`: the policy's, shared with its moves.
     pub bytes_per_second: Option<u64>,
     /// Asks it to end.
     pub cancel: &'a Cancel,
@@ -207,9 +207,15 @@ impl Engine {
         let inner = &*self.inner;
         let to = inner.tier_named(&request.to)?;
         let _running = inner.mover.run();
-        let rate = request.bytes_per_second.or(inner.policy.load().bytes_per_second);
+        let own = Bucket::default();
+        let pace = match request.bytes_per_second {
+            Some(rate) => Some(Pace { rate, budget: &own }),
+            None => inner.policy_pace(),
+        };
         let lease = inner.leases.acquire(&inner.database, &request.range, Holder::Mover, PATIENCE)?;
-        let moved = self.move_leased(&lease, request, to, rate);
+        // Whoever has data moved there does not take it away.
+        inner.tiers[to].set_leaving(false);
+        let moved = self.move_leased(&lease, request, to, pace);
         drop(lease);
         inner.compact_due(moved)
     }
@@ -219,7 +225,7 @@ impl Engine {
         lease: &RangeLease,
         request: &MoveRequest<'_>,
         to: usize,
-        rate: Option<u64>,
+        pace: Option<Pace<'_>>,
     ) -> Result<Moved> {
         let inner = &*self.inner;
         inner.buffered.flush(&inner.database)?;
@@ -234,20 +240,21 @@ impl Engine {
                     to,
                     reason: MoveReason::Manual,
                     keep: &|_| false,
-                    rate,
+                    pace,
                     cancel: request.cancel,
                     progress: &progress,
                     enough: u64::MAX,
                 },
             )?;
         }
-        let promotion = Promotion { reason: MoveReason::Manual, rate, cancel: request.cancel, progress: &progress };
+        let promotion = Promotion { reason: MoveReason::Manual, pace, cancel: request.cancel, progress: &progress };
         moved += inner.promote_range(lease, to, &promotion)?;
         inner.heat.with(|tracker, now| tracker.note_moved(&request.range, now));
         Ok(moved)
     }
 
-    /// Moves everything out of a tier, so that the store can be opened without it.
+    /// Moves everything out of a tier, so that the store can be opened without it. Once that is done the policy moves
+    /// nothing back, until the store opens again or [`move_range`](Self::move_range) goes there.
     ///
     /// # Errors
     /// When it is the fastest, there is no such tier, or the move is cancelled.
@@ -256,7 +263,8 @@ impl Engine {
         let index = inner.tier_named(tier)?;
         let _running = inner.mover.run();
         let lease = inner.leases.acquire(&inner.database, &KeyRange::all(), Holder::Mover, PATIENCE)?;
-        let moved = inner.empty_tier(&lease, index, cancel)?;
+        inner.tiers[index].set_leaving(true);
+        let moved = inner.empty_tier(&lease, index, cancel).inspect_err(|_| inner.tiers[index].set_leaving(false))?;
         // A range operation need not wait for this: nothing of the content changes.
         drop(lease);
         inner.compact(index, &KeyRange::all())?;

@@ -4,8 +4,9 @@ use rocksdb::{CompactOptions, WriteBatch};
 
 use super::chunk::{Candidate, Chunk};
 use super::copy::{Copy, CopyAs};
+use super::deletes::Left;
 use super::journal::JournalEntry;
-use super::{Cancel, Interrupts, MoveReason, Moved, Part};
+use super::{Cancel, Interrupts, MoveReason, Moved, Pace, Part};
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
 use crate::error::{EngineError, Result};
@@ -27,8 +28,8 @@ pub(crate) struct Demotion<'a> {
     pub(crate) reason: MoveReason,
     /// Keys that stay, because they are hot by themselves. Honoured out of the fastest tier.
     pub(crate) keep: &'a dyn Fn(&[u8]) -> bool,
-    /// Bytes a second.
-    pub(crate) rate: Option<u64>,
+    /// `None`: as fast as the target takes it.
+    pub(crate) pace: Option<Pace<'a>>,
     pub(crate) cancel: &'a Cancel,
     /// Told after every chunk.
     pub(crate) progress: &'a dyn Fn(Part<'_>),
@@ -43,13 +44,12 @@ impl Inner {
         if from >= to || to >= self.database.tier_count() {
             return Err(EngineError::Invalid(format!("a demotion goes down; from tier {from} to tier {to} does not")));
         }
-        let mut moved = Moved::default();
-        let ended = self.demote_chunks(lease, demotion, &mut moved);
+        let (mut moved, mut read) = (Moved::default(), 0);
+        let ended = self.demote_chunks(lease, demotion, &mut moved, &mut read);
         // However it ended, what it did is done.
-        if from == 0 {
-            let due = self.mover.deletes.lock().note(lease.range(), moved.records);
-            self.mover.due.lock().extend(due);
-        }
+        let deletes = if from == 0 { moved.records } else { 0 };
+        let bytes = if moved.records > 0 { read } else { 0 };
+        self.note_left(from, lease.range(), Left { deletes, bytes });
         if moved != Moved::default() {
             let key = MoveKey { from, to, reason: demotion.reason };
             self.stats.moved(key, moved.records, moved.bytes);
@@ -57,21 +57,27 @@ impl Inner {
         ended.map(|()| moved)
     }
 
-    fn demote_chunks(&self, lease: &RangeLease, demotion: &Demotion<'_>, moved: &mut Moved) -> Result<()> {
+    /// `read` is told the bytes of the chunks that were begun.
+    fn demote_chunks(
+        &self,
+        lease: &RangeLease,
+        demotion: &Demotion<'_>,
+        moved: &mut Moved,
+        read: &mut u64,
+    ) -> Result<()> {
         let Demotion { from, to, .. } = *demotion;
         let interrupts = Interrupts { cancel: demotion.cancel, lease: Some(lease) };
-        let mut left = 0;
         let mut rest = Some(lease.range().clone());
         while let Some(range) = rest {
             self.check_interrupts(&interrupts)?;
-            if left >= demotion.enough {
+            if *read >= demotion.enough {
                 break;
             }
             self.space.admit_move(to)?;
             let keep = |key: &[u8]| from == 0 && (demotion.keep)(key);
             let chunk = self.chunk(from, &range, &keep)?;
-            self.throttle(to, chunk.bytes, demotion.rate, &interrupts)?;
-            left += chunk.bytes;
+            self.throttle(to, chunk.bytes, demotion.pace, &interrupts)?;
+            *read += chunk.bytes;
             let mut step = Moved::default();
             let ended = self.demote_chunk(lease, demotion, &chunk, &mut step);
             *moved += step;
@@ -232,15 +238,27 @@ impl Inner {
         Ok(now == Some((candidate.kind, candidate.version)))
     }
 
-    /// Compacts the ranges of the fastest tier in which moves have left many deletes, after the move that ended so.
-    /// Under no lease: nothing of the content changes, and range operations would wait for all of it.
+    fn note_left(&self, tier: usize, range: &KeyRange, left: Left) {
+        let capacity = self.tier_state(tier).capacity_bytes;
+        let due = self.mover.deletes.lock().entry(tier).or_default().note(range, left, capacity);
+        self.mover.due.lock().extend(due.into_iter().map(|range| (tier, range)));
+    }
+
+    /// Has all that moves left in a tier compacted, however little it is.
+    pub(super) fn all_left_is_due(&self, tier: usize) {
+        let due = self.mover.deletes.lock().entry(tier).or_default().take();
+        self.mover.due.lock().extend(due.into_iter().map(|range| (tier, range)));
+    }
+
+    /// Compacts the ranges in which moves have left much behind, after the move that ended so. Under no lease: nothing
+    /// of the content changes, and range operations would wait for all of it.
     pub(crate) fn compact_due(&self, moved: Result<Moved>) -> Result<Moved> {
         loop {
             let due = self.mover.due.lock().pop();
             match due {
-                Some(range) if self.check_open().is_ok() => {
+                Some((tier, range)) if self.check_open().is_ok() => {
                     let passed = self.environment.pass(CrashPoint::DeletesDue);
-                    if let Err(error) = passed.and_then(|()| self.compact(0, &range)) {
+                    if let Err(error) = passed.and_then(|()| self.compact(tier, &range)) {
                         return moved.and(Err(error));
                     }
                 }

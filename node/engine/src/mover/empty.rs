@@ -34,7 +34,7 @@ impl Inner {
                     to: tier + 1,
                     reason: MoveReason::Drain,
                     keep: &|_| false,
-                    rate: None,
+                    pace: None,
                     cancel,
                     progress: &|_| {},
                     enough: u64::MAX,
@@ -58,6 +58,7 @@ impl Inner {
         let mut rest = Some(lease.range().clone());
         while let Some(range) = rest {
             self.check_interrupts(&interrupts)?;
+            self.space.admit_move(tier - 1)?;
             let chunk = self.chunk(tier, &range, &|_| false)?;
             self.throttle(tier - 1, chunk.bytes, None, &interrupts)?;
             for group in chunk.records.chunks(64) {

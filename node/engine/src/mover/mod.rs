@@ -17,6 +17,9 @@ mod progress;
 mod promote;
 #[cfg(test)]
 mod race_test;
+#[cfg(test)]
+mod round_test;
+mod survey;
 mod sweep;
 mod throttle;
 mod worker;
@@ -26,7 +29,7 @@ pub use progress::MoveStep;
 pub(crate) use progress::{Course, Part};
 pub(crate) use promote::Promotion;
 pub(crate) use sweep::{forget_swept, run_sweep};
-pub(crate) use throttle::Bucket;
+pub(crate) use throttle::{Bucket, Pace};
 pub(crate) use worker::{MoverControl, run_mover};
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use rocksdb::WriteBatch;
 
-use super::{Cancel, Interrupts, MoveReason, Moved, Part};
+use super::{Cancel, Interrupts, MoveReason, Moved, Pace, Part};
 use crate::engine::Inner;
 use crate::error::Result;
 use crate::format::keys;
@@ -21,8 +21,8 @@ const GROUP: usize = 64;
 /// An upward move of a range.
 pub(crate) struct Promotion<'a> {
     pub(crate) reason: MoveReason,
-    /// Bytes a second.
-    pub(crate) rate: Option<u64>,
+    /// `None`: as fast as the target takes it.
+    pub(crate) pace: Option<Pace<'a>>,
     pub(crate) cancel: &'a Cancel,
     /// Told after every chunk.
     pub(crate) progress: &'a dyn Fn(Part<'_>),
@@ -42,7 +42,7 @@ impl Inner {
         &self,
         user_keys: &[Bytes],
         reason: MoveReason,
-        rate: Option<u64>,
+        pace: Option<Pace<'_>>,
         interrupts: &Interrupts<'_>,
     ) -> Result<Moved> {
         let mut moved = Moved::default();
@@ -54,7 +54,7 @@ impl Inner {
                 rising.extend(self.look_up_below(key)?);
             }
             let bytes = rising.iter().map(|r| (r.data_key.len() + r.found.value.len()) as u64).sum();
-            self.throttle(0, bytes, rate, interrupts)?;
+            self.throttle(0, bytes, pace, interrupts)?;
             let mut from: Vec<usize> = rising.iter().map(|r| r.found.tier).collect();
             from.dedup();
             let step = self.raise(rising)?;
@@ -123,7 +123,7 @@ impl Inner {
 
     /// Copies what the tiers below `to` have of the leased range up to `to`.
     pub(crate) fn promote_range(&self, lease: &RangeLease, to: usize, promotion: &Promotion<'_>) -> Result<Moved> {
-        let Promotion { reason, rate, cancel, progress } = *promotion;
+        let Promotion { reason, pace, cancel, progress } = *promotion;
         let interrupts = Interrupts { cancel, lease: Some(lease) };
         let mut moved = Moved::default();
         for from in to + 1..self.database.tier_count() {
@@ -134,9 +134,10 @@ impl Inner {
                 let chunk = self.chunk(from, &range, &|_| false)?;
                 let step = if to == 0 {
                     let keys: Vec<Bytes> = chunk.records.iter().map(|c| Bytes::copy_from_slice(c.user_key())).collect();
-                    self.promote_keys(&keys, reason, rate, &interrupts)?
+                    self.promote_keys(&keys, reason, pace, &interrupts)?
                 } else {
-                    self.throttle(to, chunk.bytes, rate, &interrupts)?;
+                    self.space.admit_move(to)?;
+                    self.throttle(to, chunk.bytes, pace, &interrupts)?;
                     self.raise_between(lease, to, from, &chunk.records, reason)?
                 };
                 progress(Part { from, moved: step, rest: chunk.rest.as_ref() });

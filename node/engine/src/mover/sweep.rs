@@ -71,7 +71,7 @@ impl Inner {
         while let Some(range) = rest {
             self.check_interrupts(&interrupts)?;
             let part = self.tombstones(last, &range)?;
-            self.throttle(last, part.bytes, self.policy.load().bytes_per_second, &interrupts)?;
+            self.throttle(last, part.bytes, self.policy_pace(), &interrupts)?;
             for group in part.tombstones.chunks(GROUP) {
                 removed += self.remove_when_free(last, group)?;
             }

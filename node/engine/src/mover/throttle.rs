@@ -1,4 +1,4 @@
-//! Throttles: a bucket of bytes that fills with time, and the state of the target tier.
+//! Throttles: a bucket of bytes that drains with time, and the state of the target tier.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,23 +25,43 @@ const BUSY_SLICE: Duration = Duration::from_millis(20);
 /// Lets so many bytes a second through. It may run into debt by one request, so no request is too large for it.
 #[derive(Debug, Default)]
 pub(crate) struct Bucket {
-    /// When the bytes let through so far are paid for, on the monotonic clock.
-    paid_at: Mutex<Duration>,
+    debt: Mutex<Debt>,
+}
+
+/// Bytes, not the time that they take: what passed at a slow rate is paid for at the rate of whoever comes next.
+#[derive(Debug, Default)]
+struct Debt {
+    /// Bytes let through and not yet paid for.
+    bytes: f64,
+    /// As of when, on the monotonic clock.
+    at: Duration,
+}
+
+/// How fast a move may go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace<'a> {
+    /// Bytes a second.
+    pub(crate) rate: u64,
+    /// What the bytes are taken from. Whoever has a rate of its own has a bucket of its own: in one bucket the slower
+    /// would hold up the faster.
+    pub(crate) budget: &'a Bucket,
 }
 
 impl Bucket {
     /// How long to wait before `bytes` more at `rate` bytes a second.
     fn charge(&self, now: Duration, bytes: u64, rate: u64) -> Duration {
-        let mut paid_at = self.paid_at.lock();
-        let wait = paid_at.saturating_sub(now);
-        *paid_at = (*paid_at).max(now).saturating_add(cost(bytes, rate));
-        wait
+        let rate = rate.max(1) as f64;
+        let mut debt = self.debt.lock();
+        let paid = now.saturating_sub(debt.at).as_secs_f64() * rate;
+        let owed = (debt.bytes - paid).max(0.0);
+        *debt = Debt { bytes: owed + bytes as f64, at: now };
+        Duration::try_from_secs_f64(owed / rate).unwrap_or(Duration::MAX)
     }
 
     /// Takes a charge back: these bytes do not pass.
-    fn refund(&self, bytes: u64, rate: u64) {
-        let mut paid_at = self.paid_at.lock();
-        *paid_at = paid_at.saturating_sub(cost(bytes, rate));
+    fn refund(&self, bytes: u64) {
+        let mut debt = self.debt.lock();
+        debt.bytes = (debt.bytes - bytes as f64).max(0.0);
     }
 
     /// Waits until `bytes` may pass, as a device that is busy with them would.
@@ -57,16 +77,13 @@ impl Bucket {
         &self,
         clock: &dyn Clock,
         bytes: u64,
-        rate: Option<u64>,
+        rate: u64,
         interrupted: &dyn Fn() -> Result<()>,
     ) -> Result<bool> {
-        let Some(rate) = rate else {
-            return Ok(false);
-        };
         let wait = self.charge(clock.monotonic(), bytes, rate);
         let mut left = wait;
         while !left.is_zero() {
-            interrupted().inspect_err(|_| self.refund(bytes, rate))?;
+            interrupted().inspect_err(|_| self.refund(bytes))?;
             let slice = left.min(SLICE);
             clock.sleep(slice);
             left -= slice;
@@ -75,16 +92,24 @@ impl Bucket {
     }
 }
 
-fn cost(bytes: u64, rate: u64) -> Duration {
-    Duration::try_from_secs_f64(bytes as f64 / rate.max(1) as f64).unwrap_or(Duration::MAX)
-}
-
 impl Inner {
+    /// The pace of the moves that the policy asks for and of those that say none of their own.
+    pub(crate) fn policy_pace(&self) -> Option<Pace<'_>> {
+        let rate = self.policy.load().bytes_per_second;
+        rate.map(|rate| Pace { rate, budget: &self.move_budget })
+    }
+
     /// Waits for the budget of moves and until the target can take more (rule 5: a stall anywhere stalls everything).
-    pub(crate) fn throttle(&self, to: usize, bytes: u64, rate: Option<u64>, interrupts: &Interrupts<'_>) -> Result<()> {
+    pub(crate) fn throttle(
+        &self,
+        to: usize,
+        bytes: u64,
+        pace: Option<Pace<'_>>,
+        interrupts: &Interrupts<'_>,
+    ) -> Result<()> {
         let clock = &*self.environment.clock;
         let started = clock.monotonic();
-        let waited = self.wait_for_turn(to, bytes, rate, &|| self.check_interrupts(interrupts));
+        let waited = self.wait_for_turn(to, bytes, pace, &|| self.check_interrupts(interrupts));
         if !matches!(waited, Ok(false)) {
             let micros = (clock.monotonic().saturating_sub(started)).as_micros();
             let micros = u64::try_from(micros).unwrap_or(u64::MAX);
@@ -98,11 +123,14 @@ impl Inner {
         &self,
         to: usize,
         bytes: u64,
-        rate: Option<u64>,
+        pace: Option<Pace<'_>>,
         interrupted: &dyn Fn() -> Result<()>,
     ) -> Result<bool> {
         let clock = &*self.environment.clock;
-        let mut waited = self.move_budget.pass_unless(clock, bytes, rate, interrupted)?;
+        let mut waited = match pace {
+            Some(Pace { rate, budget }) => budget.pass_unless(clock, bytes, rate, interrupted)?,
+            None => false,
+        };
         while self.target_is_busy(to) {
             waited = true;
             interrupted()?;
@@ -161,12 +189,12 @@ mod tests {
     #[test]
     fn a_long_wait_is_slept_in_slices_and_ends_when_it_is_interrupted() {
         let (bucket, clock) = (Bucket::default(), Slept::default());
-        assert!(matches!(bucket.pass_unless(&clock, 1000, Some(100), &|| Ok(())), Ok(false)));
-        assert!(matches!(bucket.pass_unless(&clock, 5000, Some(100), &|| Ok(())), Ok(true)));
+        assert!(matches!(bucket.pass_unless(&clock, 1000, 100, &|| Ok(())), Ok(false)));
+        assert!(matches!(bucket.pass_unless(&clock, 5000, 100, &|| Ok(())), Ok(true)));
         let (all, longest) = *clock.0.lock();
         assert_eq!((all, longest), (Duration::from_secs(10), SLICE));
         let after = |end: Duration| if clock.monotonic() < end { Ok(()) } else { Err(EngineError::Cancelled) };
-        let interrupted = bucket.pass_unless(&clock, 7000, Some(100), &|| after(Duration::from_secs(11)));
+        let interrupted = bucket.pass_unless(&clock, 7000, 100, &|| after(Duration::from_secs(11)));
         assert!(matches!(interrupted, Err(EngineError::Cancelled)));
         assert!(clock.monotonic() <= Duration::from_secs(11) + SLICE);
         // What was not let through is not paid for.
@@ -181,5 +209,13 @@ mod tests {
         assert_eq!(bucket.charge(Duration::ZERO, 50, 100), second);
         assert_eq!(bucket.charge(second, 100, 100), second / 2);
         assert_eq!(bucket.charge(second * 60, 100, 100), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_passed_at_a_slow_rate_is_paid_for_at_the_next_one() {
+        let bucket = Bucket::default();
+        assert_eq!(bucket.charge(Duration::ZERO, 8 << 20, 1), Duration::ZERO);
+        assert_eq!(bucket.charge(Duration::ZERO, 1, 8 << 20), Duration::from_secs(1));
+        assert_eq!(bucket.charge(Duration::from_secs(2), 1, 8 << 20), Duration::ZERO);
     }
 }

@@ -1,6 +1,6 @@
 //! The mover's loop: classify when it is time, carry out what was chosen.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,13 +11,11 @@ use parking_lot::Mutex;
 use super::deletes::Deletes;
 use super::demote::Demotion;
 use super::promote::Promotion;
-use super::{Cancel, Interrupts, MoveReason, Moved};
-use crate::classify::{self, Classification, ClassifierInput, KeyInput, MoveChoice, RangeInput, TierState, classify};
+use super::{Cancel, Interrupts, MoveReason, Moved, Pace};
+use crate::classify::{self, Classification, ClassifierInput, MoveChoice, classify};
 use crate::engine::Inner;
 use crate::error::{EngineError, Result};
-use crate::format::keys;
-use crate::heat::{KeyHeat, RangeHeat};
-use crate::lease::Holder;
+use crate::lease::{Holder, RangeLease};
 use crate::range::KeyRange;
 
 /// How often the mover looks whether there is something to do.
@@ -26,6 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const RELIEVE_EVERY: Duration = Duration::from_secs(1);
 /// How often heat is written to its file.
 const STORE_EVERY: Duration = Duration::from_secs(60);
+/// How long a classification looks for where keys are: a tier that fills up meanwhile is not relieved.
+const LOOK_UP_FOR: Duration = Duration::from_secs(5);
 /// How long the mover waits for a range that somebody else holds before it leaves it for the next time.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -36,10 +36,10 @@ pub(crate) struct MoverControl {
     classifying: Mutex<()>,
     running: AtomicU64,
     pub(crate) frozen: AtomicBool,
-    /// What moves left in the fastest tier.
-    pub(super) deletes: Mutex<Deletes>,
-    /// Ranges of the fastest tier to compact, once no lease is held.
-    pub(super) due: Mutex<Vec<KeyRange>>,
+    /// What moves left in the tiers.
+    pub(super) deletes: Mutex<BTreeMap<usize, Deletes>>,
+    /// Ranges to compact and their tier, once no lease is held.
+    pub(super) due: Mutex<Vec<(usize, KeyRange)>>,
     /// Generations of ended moves whose journal entries could not be closed yet.
     pub(super) abandoned: Mutex<Vec<u64>>,
     cancel: Arc<Cancel>,
@@ -93,7 +93,7 @@ pub(crate) fn run_mover(inner: &Inner) {
 fn log_round(inner: &Inner, round: Result<Moved>) {
     match round {
         Err(error) if !inner.is_closing() => {
-            tracing::warn!(error = %crate::error::chain(&error), "a round of moves ended early");
+            tracing::warn!(error = %crate::error::chain(&error), "a round of moves was not carried out wholly");
         }
         _ => {}
     }
@@ -122,9 +122,15 @@ impl Inner {
 
     /// Whether a tier is over its high watermark and has somewhere to go.
     fn under_pressure(&self) -> bool {
-        let tiers = self.tier_states();
-        let movable = &tiers[..tiers.len() - 1];
-        movable.iter().any(|t| t.used_bytes as f64 > t.capacity_bytes as f64 * t.high_watermark)
+        !self.tiers_under_pressure().is_empty()
+    }
+
+    fn tiers_under_pressure(&self) -> Vec<usize> {
+        let over = |tier: &usize| {
+            let state = self.tier_state(*tier);
+            state.used_bytes as f64 > state.capacity_bytes as f64 * state.high_watermark
+        };
+        (0..self.tiers.len() - 1).filter(over).collect()
     }
 
     fn round(&self, round: Round) -> Result<Moved> {
@@ -133,18 +139,27 @@ impl Inner {
         if policy.paused {
             return Ok(Moved::default());
         }
-        let (ranges, admitted) = self.survey()?;
+        // Relief cannot wait for the devices, and only needs to know which keys stay.
+        let look_up_for = if round == Round::Pressure { Duration::ZERO } else { LOOK_UP_FOR };
+        let (ranges, admitted) = self.survey(look_up_for)?;
         let tiers = self.tier_states();
         let choice = classify(&ClassifierInput { tiers: &tiers, policy: &policy, ranges: &ranges, keys: &admitted });
-        let Classification { moves, evenness: _, frozen, refused: _ } = choice;
+        let Classification { mut moves, evenness: _, frozen, refused: _ } = choice;
         self.mover.frozen.store(frozen, Ordering::Relaxed);
-        let mut moved = Moved::default();
+        moves.retain(|choice| round == Round::Full || frees_space(choice));
+        let moved = self.carry_out_all(&moves);
+        // However little left a tier that is still too full: what it hides counts as used, and the next round would move
+        // as much again.
+        self.tiers_under_pressure().into_iter().for_each(|tier| self.all_left_is_due(tier));
+        self.compact_due(moved)
+    }
+
+    /// Carries out what it can; the first failure that is not in the nature of moves is told at the end.
+    pub(super) fn carry_out_all(&self, moves: &[MoveChoice]) -> Result<Moved> {
+        let (mut moved, mut failed) = (Moved::default(), Ok(()));
         for choice in moves {
             self.check_open()?;
-            if round == Round::Pressure && !frees_space(&choice) {
-                continue;
-            }
-            match self.carry_out(&choice, policy.bytes_per_second) {
+            match self.carry_out(choice) {
                 Ok(step) => moved += step,
                 // Somebody else has the range or took it: the next round looks again.
                 // A target without space takes no more this round.
@@ -154,33 +169,37 @@ impl Inner {
                 Err(error @ (EngineError::Corrupt { .. } | EngineError::TierDamaged { .. })) => {
                     tracing::error!(%error, "a range cannot be moved");
                 }
-                Err(error) => return Err(error),
+                // The next one may have another target, and not moving it would fill the tier it is in.
+                Err(error) => failed = failed.and(Err(error)),
             }
         }
-        Ok(moved)
+        failed.map(|()| moved)
     }
 
-    fn carry_out(&self, choice: &MoveChoice, rate: Option<u64>) -> Result<Moved> {
+    fn carry_out(&self, choice: &MoveChoice) -> Result<Moved> {
         let _running = self.mover.run();
+        let pace = self.policy_pace();
         let cancel = &*self.mover.cancel;
         match choice {
             MoveChoice::Promote { keys, to, bytes: _ } => {
                 let keys: Vec<Bytes> = keys.iter().map(|k| Bytes::copy_from_slice(k)).collect();
-                self.promote_to(&keys, *to, MoveReason::Promote, rate, cancel)
+                let moved = self.promote_to(&keys, *to, MoveReason::Promote, pace, cancel)?;
+                self.heat.with(|tracker, _| keys.iter().for_each(|key| tracker.note_placed(key, *to)));
+                Ok(moved)
             }
             MoveChoice::PromoteRange { range, from: _, to, bytes: _ } => {
-                let lease = self.leases.acquire(&self.database, range, Holder::Mover, PATIENCE)?;
+                let lease = self.lease_into(*to, range)?;
                 let moved = self.promote_range(
                     &lease,
                     *to,
-                    &Promotion { reason: MoveReason::Promote, rate, cancel, progress: &|_| {} },
+                    &Promotion { reason: MoveReason::Promote, pace, cancel, progress: &|_| {} },
                 )?;
                 self.heat.with(|tracker, now| tracker.note_moved(range, now));
                 Ok(moved)
             }
             MoveChoice::DemoteRange { range, from, to, keep, bytes, reason } => {
                 let keep: HashSet<&[u8]> = keep.iter().map(Vec::as_slice).collect();
-                let lease = self.leases.acquire(&self.database, range, Holder::Mover, PATIENCE)?;
+                let lease = self.lease_into(*to, range)?;
                 let moved = self.demote(
                     &lease,
                     &Demotion {
@@ -191,7 +210,7 @@ impl Inner {
                             classify::MoveReason::Pressure | classify::MoveReason::MakeRoom => MoveReason::Watermark,
                         },
                         keep: &|key| keep.contains(key),
-                        rate,
+                        pace,
                         cancel,
                         progress: &|_| {},
                         enough: (*bytes).max(1),
@@ -205,98 +224,33 @@ impl Inner {
         }
     }
 
+    /// A lease for a move into a tier, unless that was emptied since the move was chosen.
+    fn lease_into(&self, to: usize, range: &KeyRange) -> Result<RangeLease> {
+        let lease = self.leases.acquire(&self.database, range, Holder::Mover, PATIENCE)?;
+        if self.tiers[to].is_leaving() {
+            return Err(EngineError::LeaseLost { before: "moving into a tier that was emptied" });
+        }
+        Ok(lease)
+    }
+
     /// Copies single keys up to a tier.
     fn promote_to(
         &self,
         user_keys: &[Bytes],
         to: usize,
         reason: MoveReason,
-        rate: Option<u64>,
+        pace: Option<Pace<'_>>,
         cancel: &Cancel,
     ) -> Result<Moved> {
         if to == 0 {
-            return self.promote_keys(user_keys, reason, rate, &Interrupts { cancel, lease: None });
+            return self.promote_keys(user_keys, reason, pace, &Interrupts { cancel, lease: None });
         }
         let mut moved = Moved::default();
         for key in user_keys {
             let range = KeyRange::single(key);
-            let lease = self.leases.acquire(&self.database, &range, Holder::Mover, PATIENCE)?;
-            moved += self.promote_range(&lease, to, &Promotion { reason, rate, cancel, progress: &|_| {} })?;
+            let lease = self.lease_into(to, &range)?;
+            moved += self.promote_range(&lease, to, &Promotion { reason, pace, cancel, progress: &|_| {} })?;
         }
         Ok(moved)
-    }
-
-    /// The tiers as the classifier sees them.
-    pub(crate) fn tier_states(&self) -> Vec<TierState> {
-        (0..self.tiers.len())
-            .map(|tier| {
-                let settings = self.tiers[tier].settings();
-                let used_bytes = self.database.tier_bytes(tier);
-                TierState {
-                    name: self.tiers[tier].name().to_owned(),
-                    capacity_bytes: self.space.capacity(tier, settings.size_bytes, used_bytes),
-                    used_bytes,
-                    high_watermark: settings.high_watermark,
-                    low_watermark: settings.low_watermark,
-                    accepts_moves: !self.space.under_reserve(tier) && !self.is_blocked_by_damage(tier),
-                }
-            })
-            .collect()
-    }
-
-    fn survey(&self) -> Result<(Vec<RangeInput>, Vec<KeyInput>)> {
-        let (ranges, admitted) = self.heat.with(|tracker, now| (tracker.ranges(now), tracker.admitted_keys(now)));
-        let densities = self.densities();
-        let ranges =
-            ranges.into_iter().map(|heat| self.range_input_at(heat, &densities)).collect::<Result<Vec<_>>>()?;
-        self.heat.with(|tracker, _| {
-            for range in &ranges {
-                tracker.set_stored_bytes(range.heat.range.start(), range.bytes.iter().sum());
-            }
-        });
-        let mut keys = Vec::with_capacity(admitted.len());
-        for heat in admitted {
-            if let Some(tier) = self.placed_in(&heat)? {
-                keys.push(KeyInput { heat, tier, moved_ago: None });
-            }
-        }
-        Ok((ranges, keys))
-    }
-
-    pub(crate) fn placed_in(&self, heat: &KeyHeat) -> Result<Option<usize>> {
-        let data_key = keys::encode(&heat.key);
-        for tier in 0..self.database.tier_count() {
-            match self.header_in_tier(tier, &data_key) {
-                Ok(Some(_)) => return Ok(Some(tier)),
-                Ok(None) => {}
-                // Where it is cannot be read: it is not moved.
-                Err(EngineError::Corrupt { .. }) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
-
-    /// A range's heat with its bytes per tier, as RocksDB estimates them.
-    pub(crate) fn range_input(&self, heat: RangeHeat) -> Result<RangeInput> {
-        self.range_input_at(heat, &self.densities())
-    }
-
-    fn range_input_at(&self, heat: RangeHeat, densities: &[f64]) -> Result<RangeInput> {
-        let (start, end) = keys::bounds(&heat.range);
-        let bytes = (0..self.database.tier_count())
-            .map(|tier| self.database.approximate_bytes(tier, &start, &end))
-            .collect::<Result<Vec<_>>>()?;
-        let records: f64 = bytes.iter().zip(densities).map(|(bytes, density)| *bytes as f64 * density).sum();
-        Ok(RangeInput { heat, bytes, clean_bytes: Vec::new(), keys: records.ceil() as u64 })
-    }
-
-    /// Records a byte in each tier, estimated from the whole tier.
-    fn densities(&self) -> Vec<f64> {
-        let density = |tier| {
-            let records = self.database.property(tier, "rocksdb.estimate-num-keys") as f64;
-            records / self.database.tier_bytes(tier).max(1) as f64
-        };
-        (0..self.database.tier_count()).map(density).collect()
     }
 }

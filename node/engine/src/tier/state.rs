@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
@@ -21,6 +22,7 @@ pub(crate) struct TierState {
     pub(crate) layout: TierLayout,
     settings: ArcSwap<TierSettings>,
     pub(crate) stats: TierStats,
+    leaving: AtomicBool,
     medium: Bucket,
 }
 
@@ -31,6 +33,7 @@ impl TierState {
             layout,
             settings: ArcSwap::from_pointee(settings),
             stats: TierStats::default(),
+            leaving: AtomicBool::new(false),
             medium: Bucket::default(),
         }
     }
@@ -49,6 +52,16 @@ impl TierState {
 
     pub(crate) fn set_settings(&self, settings: TierSettings) {
         self.settings.store(Arc::new(settings));
+    }
+
+    /// Whether it was emptied, or is being emptied, to be taken away: the policy moves nothing there.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
+    /// Changed under a lease that keeps all moves into the tier out: one that begins later sees it.
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::SeqCst);
     }
 
     /// Reads from the tier; with a throttle, waits as the emulated medium would for the blocks that RocksDB fetched.

@@ -1,0 +1,109 @@
+//! Tiers that are too full, and what is left of what moved out of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::path::Path;
+
+use rand::RngExt;
+use support::{audit, move_all, options, placed, put};
+use thermocline_engine::*;
+
+const MIB: u64 = 1 << 20;
+/// Large enough that few of them are much.
+const VALUE: usize = 512 << 10;
+
+fn key(i: u32) -> Vec<u8> {
+    format!("key{i:05}").into_bytes()
+}
+
+/// A store whose tiers have 64 MiB each.
+fn open(folder: &Path, tiers: usize) -> Engine {
+    let mut options = options(folder, tiers);
+    options.tiers.iter_mut().for_each(|tier| tier.settings.size_bytes = 64 * MIB);
+    options.heat_sampling = 1;
+    Engine::open(options, Environment::system(7)).unwrap()
+}
+
+/// Values that compression leaves as large as they are.
+fn fill(engine: &Engine, keys: std::ops::Range<u32>) {
+    let (_, mut random) = support::seed("relief");
+    for i in keys {
+        let mut value = vec![0; VALUE];
+        random.fill(&mut value[..]);
+        put(engine, &key(i), &value);
+    }
+}
+
+fn used(engine: &Engine, tier: &str) -> u64 {
+    engine.stats().tiers.iter().find(|report| report.name == tier).unwrap().used_bytes
+}
+
+fn count_in(engine: &Engine, tier: &str, keys: u32) -> u32 {
+    (0..keys).map(|i| u32::from(placed(engine, &key(i)).iter().any(|(place, _)| place == tier))).sum()
+}
+
+#[test]
+fn a_tier_has_its_space_back_when_few_large_records_have_left_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 3);
+    fill(&engine, 0..32);
+    for (from, to) in [("hot", "warm"), ("warm", "cold")] {
+        let before = used(&engine, from);
+        assert!(before >= 16 * MIB, "{from} has {before} bytes");
+        move_all(&engine, to);
+        let after = used(&engine, from);
+        assert!(after < 4 * MIB, "{from} still has {after} of {before} bytes");
+    }
+    audit(&engine);
+}
+
+#[test]
+fn a_full_tier_is_relieved_by_as_much_as_it_needs_and_no_more() {
+    const KEYS: u32 = 124;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 2);
+    fill(&engine, 0..KEYS);
+    for _ in 0..4 {
+        engine.reclassify().unwrap();
+    }
+    let left = count_in(&engine, "hot", KEYS);
+    // Down to the high watermark of 85 %, for everything is young.
+    assert!((80..=110).contains(&left), "{left} of {KEYS} records of half a MiB are left in 64 MiB");
+    audit(&engine);
+}
+
+#[test]
+fn a_tier_that_was_emptied_is_not_filled_again() {
+    const KEYS: u32 = 124;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 2);
+    fill(&engine, 0..KEYS / 2);
+    move_all(&engine, "cold");
+    fill(&engine, KEYS / 2..KEYS);
+    // Together it is more than the tier above should have.
+    engine.empty_tier("cold", &Cancel::default()).unwrap();
+    for _ in 0..2 {
+        engine.reclassify().unwrap();
+    }
+    assert_eq!(count_in(&engine, "cold", KEYS), 0);
+    engine.close().unwrap();
+    let mut options = options(folder.path(), 2);
+    options.tiers.truncate(1);
+    let engine = Engine::open(options, Environment::system(7)).unwrap();
+    assert_eq!(count_in(&engine, "hot", KEYS), KEYS);
+}
+
+#[test]
+fn a_tier_that_was_emptied_takes_data_again_when_somebody_moves_some_there() {
+    const KEYS: u32 = 124;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 2);
+    fill(&engine, 0..KEYS);
+    engine.empty_tier("cold", &Cancel::default()).unwrap();
+    engine.reclassify().unwrap();
+    assert_eq!(count_in(&engine, "cold", KEYS), 0);
+    support::move_to(&engine, &KeyRange::single(&key(0)), "cold");
+    engine.reclassify().unwrap();
+    assert!(count_in(&engine, "cold", KEYS) > 1);
+}
