@@ -59,16 +59,19 @@ fn a_tier_has_its_space_back_when_few_large_records_have_left_it() {
 }
 
 #[test]
-fn a_full_tier_is_relieved_by_as_much_as_it_needs_and_no_more() {
+fn a_full_tier_has_its_space_back_after_one_round_and_is_not_emptied_further() {
     const KEYS: u32 = 124;
     let folder = tempfile::tempdir().unwrap();
     let engine = open(folder.path(), 2);
     fill(&engine, 0..KEYS);
-    for _ in 0..4 {
-        engine.reclassify().unwrap();
+    engine.reclassify().unwrap();
+    // 85 % of 64 MiB, which is where it stops as everything is young, and what estimates are wrong by.
+    let after = used(&engine, "hot");
+    assert!(after < 56 * MIB, "{after} bytes are still used");
+    for _ in 0..3 {
+        assert_eq!(engine.reclassify().unwrap(), Moved::default());
     }
     let left = count_in(&engine, "hot", KEYS);
-    // Down to the high watermark of 85 %, for everything is young.
     assert!((80..=110).contains(&left), "{left} of {KEYS} records of half a MiB are left in 64 MiB");
     audit(&engine);
 }

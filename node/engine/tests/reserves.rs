@@ -43,6 +43,36 @@ fn below_a_full(folder: &Path, tiers: usize, tier: &'static str) -> Engine {
     engine
 }
 
+#[test]
+fn a_copy_up_ends_when_its_target_comes_under_its_reserve() {
+    let folder = tempfile::tempdir().unwrap();
+    let probe = Arc::new(Full { tier: "warm", now: AtomicBool::new(false) });
+    let environment = Environment { probe: Arc::clone(&probe) as Arc<dyn DeviceProbe>, ..Environment::system(7) };
+    let engine = open_with(folder.path(), 3, environment);
+    // More than one part.
+    for i in 0..KEYS {
+        put(&engine, &key(i), &vec![1; 100_000]);
+    }
+    move_all(&engine, "cold");
+    let fill = |step: MoveStep| {
+        if step.moved.records > 0 {
+            probe.now.store(true, Ordering::SeqCst);
+            engine.refresh_space();
+        }
+    };
+    let moved = engine.move_range(&MoveRequest {
+        range: KeyRange::all(),
+        to: "warm".to_owned(),
+        bytes_per_second: None,
+        cancel: &Cancel::default(),
+        progress: &fill,
+    });
+    assert!(matches!(&moved, Err(EngineError::OutOfSpace { device, .. }) if device == "tier warm"), "{moved:?}");
+    let up = (0..KEYS).filter(|i| placed(&engine, &key(*i))[0].0 == "warm").count();
+    assert!(up > 0 && up < KEYS as usize / 2, "{up} of {KEYS} were copied");
+    audit(&engine);
+}
+
 fn assert_refused(engine: &Engine, tier: &str, moved: Result<Moved>) {
     let expected = format!("tier {tier}");
     assert!(matches!(&moved, Err(EngineError::OutOfSpace { device, .. }) if *device == expected), "{moved:?}");
