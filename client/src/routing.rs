@@ -138,6 +138,11 @@ impl RangeTable {
         Ok(Self { entries })
     }
 
+    /// The range of a node.
+    pub(crate) fn range_of(&self, node: usize) -> Option<&KeyRange> {
+        self.entries.iter().find(|(_, owner)| *owner == node).map(|(range, _)| range)
+    }
+
     fn entry(&self, key: &[u8]) -> &(KeyRange, usize) {
         // The first range starts at "", so at least one start is not greater than any key.
         let after = self.entries.partition_point(|(range, _)| range.start.as_ref() <= key);

@@ -75,6 +75,56 @@ async fn ranges_that_changed_are_learned_again_and_the_call_goes_through() {
     assert_eq!(client.ranges().owner(b"f"), 1);
 }
 
+/// Within a small part of the 20 s that learning was once given.
+const SOON: Duration = Duration::from_secs(10);
+
+async fn three_nodes() -> ([Node; 3], Client) {
+    let nodes =
+        [Node::start("low", "", "g").await, Node::start("middle", "g", "p").await, Node::start("high", "p", "").await];
+    let client =
+        Client::connect(endpoints(nodes.each_ref().map(|node| node.endpoint.clone())), options()).await.unwrap();
+    (nodes, client)
+}
+
+#[tokio::test]
+async fn ranges_are_learned_again_although_a_node_that_has_no_part_in_it_is_silent() {
+    let ([low, middle, high], client) = three_nodes().await;
+    low.own("", "c");
+    middle.own("c", "p");
+    high.state.lock().unwrap().silent = true;
+    let hasty = client.with_timeout(Duration::from_secs(2));
+    tokio::time::timeout(SOON, hasty.put("d", "1")).await.unwrap().unwrap();
+    assert_eq!((low.calls(), middle.calls()), (vec!["put"], vec!["put"]));
+    assert_eq!(client.ranges().owner(b"z"), 2, "the silent one keeps what it had");
+}
+
+#[tokio::test]
+async fn learning_ranges_ends_with_the_deadline_of_the_call_that_needs_them() {
+    let (nodes, client) = three_nodes().await;
+    for node in &nodes {
+        node.own("x", "y");
+        node.state.lock().unwrap().silent = true;
+    }
+    let hasty = client.with_timeout(Duration::from_millis(200));
+    let calls = futures::future::join_all((0..8).map(|_| hasty.put("d", "1")));
+    for ended in tokio::time::timeout(SOON, calls).await.unwrap() {
+        // A slow machine may end a call just after it was sent again.
+        let kind = ended.unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::Unavailable | ErrorKind::OutcomeUnknown), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_disagree_for_a_moment_make_a_call_wait_and_not_wrong() {
+    let ([low, _middle, _high], client) = three_nodes().await;
+    // Its neighbour does not know yet: nobody owns "c" to "g".
+    low.own("", "c");
+    let error = client.put("d", "1").await.unwrap_err();
+    assert!(matches!(error, Error::Misrouted { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    client.put("a", "1").await.unwrap();
+}
+
 #[tokio::test]
 async fn nodes_that_leave_a_gap_are_refused() {
     let (low, high) = (Node::start("low", "", "m").await, Node::start("high", "n", "").await);

@@ -123,21 +123,37 @@ impl Client {
             return Err(Error::Deadline { operation, node: name, timeout: self.timeout, source: Some(source) });
         }
         if failure == Failure::RangeMismatch {
-            self.relearn(attempt.generation).await?;
+            match tokio::time::timeout_at(attempt.deadline, self.relearn(attempt)).await {
+                Ok(Ok(())) => {}
+                // The table stays as it was; nodes that disagree for a moment agree at a later attempt.
+                Ok(Err(error)) => tracing::debug!(operation, %error, "the ranges could not be learned"),
+                Err(_elapsed) => {
+                    return Err(Error::Deadline { operation, node: name, timeout: self.timeout, source: Some(source) });
+                }
+            }
         }
         // After a mismatch too: two nodes that disagree must not be asked in a tight loop.
         tokio::time::sleep(pause).await;
+        // Sent without time left, its outcome would be unknown for nothing.
+        if Instant::now() >= attempt.deadline {
+            return Err(Error::Deadline { operation, node: name, timeout: self.timeout, source: Some(source) });
+        }
         Ok(())
     }
 
-    /// Asks the nodes for their ranges, unless somebody did since `seen`.
-    async fn relearn(&self, seen: u64) -> Result<(), Error> {
+    /// Asks the nodes for their ranges, unless somebody did since the attempt was routed. A node that is silent keeps its
+    /// range: the others' keys do not depend on it.
+    async fn relearn<B>(&self, attempt: &Attempt<B>) -> Result<(), Error> {
         let shared = &self.shared;
         let _one_at_a_time = shared.learning.lock().await;
-        if shared.generation.load(Ordering::Acquire) != seen {
+        if shared.generation.load(Ordering::Acquire) != attempt.generation {
             return Ok(());
         }
-        let entries = learn(&shared.nodes, &shared.connections, &shared.options).await?;
+        let before = shared.ranges.load_full();
+        // The other half is for sending the call again.
+        let patience = attempt.deadline.saturating_duration_since(Instant::now()) / 2;
+        let known = |node| before.range_of(node).cloned();
+        let entries = learn(&shared.nodes, &shared.connections, patience, known).await?;
         shared.ranges.store(Arc::new(RangeTable::new(entries)?));
         shared.generation.fetch_add(1, Ordering::AcqRel);
         Ok(())

@@ -1,23 +1,27 @@
 //! Who owns which keys, as the nodes say.
 
+use std::time::Duration;
+
 use thermocline_proto::v1;
 use tonic::Status;
 
-use crate::{Error, KeyRange, NodeEndpoint, Options, connection::Connection};
+use crate::{Error, KeyRange, NodeEndpoint, connection::Connection};
 
-/// Asks every node at once. One that does not answer keeps the range its endpoint states.
+/// Asks every node at once. One that does not answer in time keeps the range that is known of it.
 pub(super) async fn learn(
     nodes: &[NodeEndpoint],
     connections: &[Connection],
-    options: &Options,
+    patience: Duration,
+    known: impl Fn(usize) -> Option<KeyRange>,
 ) -> Result<Vec<(KeyRange, usize)>, Error> {
+    let known = &known;
     let asked = nodes.iter().zip(connections).enumerate().map(|(index, (node, connection))| async move {
-        let answer = tokio::time::timeout(options.timeout, owned_range(connection))
+        let answer = tokio::time::timeout(patience, owned_range(connection))
             .await
             .unwrap_or_else(|_elapsed| Err(Status::deadline_exceeded("no answer in time")));
-        match (answer, &node.range) {
+        match (answer, known(index)) {
             (Ok(status), _) => Ok((KeyRange::new(status.range_start, status.range_end)?, index)),
-            (Err(_), Some(range)) => Ok((range.clone(), index)),
+            (Err(_), Some(range)) => Ok((range, index)),
             (Err(status), None) => {
                 Err(Error::Silent { node: node.name.clone(), address: node.admin.clone(), source: Box::new(status) })
             }

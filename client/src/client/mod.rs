@@ -74,7 +74,7 @@ impl Client {
             nodes.iter().enumerate().map(|(index, node)| node.range.clone().map(|range| (range, index))).collect();
         let entries = match known {
             Some(entries) => entries,
-            None => learn(&nodes, &connections, &options).await?,
+            None => learn(&nodes, &connections, options.timeout, |node| nodes[node].range.clone()).await?,
         };
         let shared = Shared {
             ranges: ArcSwap::from_pointee(RangeTable::new(entries)?),

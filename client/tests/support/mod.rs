@@ -53,6 +53,8 @@ pub struct State {
     pub end: Bytes,
     /// After so many records a scan breaks off, once.
     pub scan_breaks_after: Option<usize>,
+    /// Whether it does not answer for its status.
+    pub silent: bool,
 }
 
 /// A running node; it stops when dropped.
@@ -318,9 +320,14 @@ impl Admin for Service {
     type MoveRangeStream = Chunks<v1::MoveProgress>;
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
-        let state = self.0.lock().unwrap();
-        let status =
-            v1::NodeStatus { range_start: state.start.clone(), range_end: state.end.clone(), ..Default::default() };
+        let (silent, status) = {
+            let state = self.0.lock().unwrap();
+            let (range_start, range_end) = (state.start.clone(), state.end.clone());
+            (state.silent, v1::NodeStatus { range_start, range_end, ..Default::default() })
+        };
+        if silent {
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(status)))))
     }
 
@@ -346,7 +353,7 @@ impl Admin for Service {
         not_served()
     }
     async fn cancel_move(&self, _: Request<v1::CancelMoveRequest>) -> Result<Response<v1::CancelMoveResponse>, Status> {
-        not_served()
+        Ok(Response::new(v1::CancelMoveResponse::default()))
     }
     async fn checkpoint(&self, _: Request<v1::CheckpointRequest>) -> Result<Response<v1::CheckpointResponse>, Status> {
         not_served()
