@@ -67,26 +67,18 @@ pub fn rate(operations: usize, work: impl FnOnce() -> anyhow::Result<()>) -> any
     Ok(operations as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Measures both sides, the first one changing with the round, each from a machine with nothing left to write back: the
-/// pages that one side leaves dirty would otherwise be written during the other.
+/// Measures both sides, the first one changing with the round.
 pub fn in_turn(
     round: usize,
     ours: impl FnOnce() -> anyhow::Result<f64>,
     raw: impl FnOnce() -> anyhow::Result<f64>,
 ) -> anyhow::Result<(f64, f64)> {
-    let settled = |side: &mut dyn FnMut() -> anyhow::Result<f64>| {
-        rustix::fs::sync();
-        side()
-    };
-    let (mut ours, mut raw) = (Some(ours), Some(raw));
-    let mut ours = || ours.take().map_or(Ok(f64::NAN), |side| side());
-    let mut raw = || raw.take().map_or(Ok(f64::NAN), |side| side());
     if round.is_multiple_of(2) {
-        let first = settled(&mut ours)?;
-        Ok((first, settled(&mut raw)?))
+        let first = ours()?;
+        Ok((first, raw()?))
     } else {
-        let first = settled(&mut raw)?;
-        Ok((settled(&mut ours)?, first))
+        let first = raw()?;
+        Ok((ours()?, first))
     }
 }
 

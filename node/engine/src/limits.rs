@@ -14,7 +14,8 @@ pub const MAX_QUEUED_BYTES: usize = MAX_BATCH_BYTES;
 pub const MAX_VERSION: u64 = u64::MAX - (1 << 32);
 /// The most tiers of one store.
 pub const MAX_TIERS: usize = 4;
-/// How many stripes keys are hashed to. A power of two.
-pub const STRIPES: usize = 64 * 1024;
+/// How many stripes keys are hashed to. A power of two. At 8 bytes each they stay in a core's second cache beside what a
+/// put touches; with sixteen times as many, fetching the stripe was 3 % of a put.
+pub const STRIPES: usize = 4 * 1024;
 /// What is read of a spinning disk at once, at most: a seek costs as much as a megabyte.
 pub(crate) const READAHEAD_BYTES: usize = 2 << 20;

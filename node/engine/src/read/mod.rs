@@ -9,5 +9,6 @@ mod readahead_test;
 pub(crate) mod readers;
 mod row;
 pub(crate) mod row_cache;
+mod row_table;
 pub(crate) mod scan;
 pub(crate) mod value;

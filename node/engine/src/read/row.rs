@@ -1,90 +1,93 @@
 //! A cached record: generation, key, version and value in one allocation, shared by cache and readers.
 //!
 //! One allocation because a hit costs what it misses in the processor's caches: the line that holds the count of owners
-//! holds the key that is compared too, where it is short.
+//! holds the key that is compared and the mark of use too, where the key is short.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::mem::size_of;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use quick_cache::Equivalent;
 use triomphe::ThinArc;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// What a row takes beside header, key and value: owners and length (16), the allocator's own (16), its slot of a table
+/// that is between 7/16 and 7/8 full (9 to 21).
+const OVERHEAD: u64 = 52;
 
 struct Header {
     generation: u64,
     version: u64,
-    key_length: usize,
+    key_length: u32,
+    used: AtomicBool,
 }
 
 /// A cached record; a clone shares it. Its slice is the key, then the value.
 #[derive(Clone)]
 pub(crate) struct Row(ThinArc<Header, u8>);
 
-/// A row as its cache finds it: by generation and key.
-pub(super) struct RowKey(pub(super) Row);
-
 /// What a row is looked up by.
-pub(super) struct RowKeyRef<'a> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct RowKey<'a> {
     pub(super) generation: u64,
     pub(super) key: &'a [u8],
 }
 
+impl RowKey<'_> {
+    pub(super) fn hash(&self) -> u64 {
+        xxh3_64_with_seed(self.key, self.generation)
+    }
+}
+
 impl Row {
-    pub(super) fn new(at: &RowKeyRef<'_>, version: u64, value: &[u8]) -> Self {
-        let header = Header { generation: at.generation, version, key_length: at.key.len() };
+    pub(super) fn new(at: RowKey<'_>, version: u64, value: &[u8]) -> Self {
+        // Keys are at most 4 KiB.
+        let header = Header {
+            generation: at.generation,
+            version,
+            key_length: at.key.len() as u32,
+            used: AtomicBool::new(false),
+        };
         Self(ThinArc::from_header_and_slice(header, &[at.key, value].concat()))
     }
 
+    fn header(&self) -> &Header {
+        &self.0.header.header
+    }
+
     pub(crate) fn version(&self) -> u64 {
-        self.0.header.header.version
+        self.header().version
     }
 
     pub(crate) fn value(&self) -> &[u8] {
-        &self.0.slice[self.0.header.header.key_length..]
+        &self.0.slice[self.header().key_length as usize..]
     }
 
-    fn at(&self) -> RowKeyRef<'_> {
-        let Header { generation, version: _, key_length } = self.0.header.header;
-        RowKeyRef { generation, key: &self.0.slice[..key_length] }
+    pub(super) fn at(&self) -> RowKey<'_> {
+        let Header { generation, key_length, version: _, used: _ } = *self.header();
+        RowKey { generation, key: &self.0.slice[..key_length as usize] }
     }
 
-    /// The bytes that it takes.
-    pub(super) fn bytes(&self) -> u64 {
-        (size_of::<Header>() + self.0.slice.len()) as u64
+    /// Notes that it was asked for. Stored only where it is news: a store would take the line from other readers.
+    pub(super) fn mark_used(&self) {
+        if !self.header().used.load(Ordering::Relaxed) {
+            self.header().used.store(true, Ordering::Relaxed);
+        }
     }
-}
 
-impl PartialEq for RowKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.at().equivalent(other)
+    /// Whether it was asked for since this was last called.
+    pub(super) fn take_used(&self) -> bool {
+        self.header().used.swap(false, Ordering::Relaxed)
     }
-}
 
-impl Eq for RowKey {}
-
-impl Hash for RowKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.at().hash(state);
-    }
-}
-
-impl Hash for RowKeyRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.generation);
-        state.write(self.key);
-    }
-}
-
-impl Equivalent<RowKey> for RowKeyRef<'_> {
-    fn equivalent(&self, row: &RowKey) -> bool {
-        let RowKeyRef { generation, key } = row.0.at();
-        self.generation == generation && self.key == key
+    /// What it costs a cache, in bytes.
+    pub(super) fn cost(&self) -> u64 {
+        (size_of::<Header>() + self.0.slice.len()) as u64 + OVERHEAD
     }
 }
 
 impl fmt::Debug for Row {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RowKeyRef { generation, key } = self.at();
+        let RowKey { generation, key } = self.at();
         write!(formatter, "row of b\"{}\", generation {generation}, version {}", key.escape_ascii(), self.version())
     }
 }

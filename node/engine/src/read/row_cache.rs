@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::row::{Row, RowKey, RowKeyRef};
+use super::row::{Row, RowKey};
+use super::row_table::RowTable;
 use crate::guard::Guard;
 use crate::range::KeyRange;
 use crate::spread::SpreadCounter;
@@ -21,10 +20,6 @@ use crate::write::stripes::{Sequence, StripeIndex, Stripes};
 
 /// Ranges with a generation of their own, at most.
 const MAX_GENERATIONS: usize = 64;
-/// What an entry costs beside its row: the slot measured at 21 bytes, half again for ghosts, the owners and the
-/// allocation.
-const OVERHEAD: u64 = 72;
-
 /// What a reader notes before it reads: a row that it read may be cached if none of it has changed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BeforeRead {
@@ -32,15 +27,6 @@ pub(crate) struct BeforeRead {
     sequence: Sequence,
     /// A row read before its range left is cached under the old generation, where nobody finds it.
     generation: u64,
-}
-
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<RowKey, Row> for ByBytes {
-    fn weight(&self, _: &RowKey, row: &Row) -> u64 {
-        row.bytes() + OVERHEAD
-    }
 }
 
 /// Ranges with a generation of their own; a key in none has generation 0. Bounded by the ranges a store holds.
@@ -74,9 +60,7 @@ pub(crate) struct RowCache {
     last_generation: AtomicU64,
     /// How many ranges have a generation of their own: mostly none, then nobody looks.
     renewed: AtomicUsize,
-    /// Over so many bytes it counts as full.
-    full_from: u64,
-    cache: Cache<RowKey, Row, ByBytes>,
+    rows: RowTable,
     generations: ArcSwap<Generations>,
     hits: SpreadCounter,
     misses: SpreadCounter,
@@ -90,8 +74,7 @@ impl RowCache {
             inserted: AtomicBool::new(false),
             last_generation: AtomicU64::new(0),
             renewed: AtomicUsize::new(0),
-            full_from: bytes / 10 * 9,
-            cache: Cache::with_weighter(items, bytes, ByBytes),
+            rows: RowTable::new(bytes),
             generations: ArcSwap::from_pointee(Vec::new()),
             hits: SpreadCounter::default(),
             misses: SpreadCounter::default(),
@@ -108,7 +91,7 @@ impl RowCache {
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Row> {
         let generation = self.generation(key);
-        let row = self.cache.get(&RowKeyRef { generation, key });
+        let row = self.rows.get(RowKey { generation, key });
         let counter = if row.is_some() { &self.hits } else { &self.misses };
         counter.add(1);
         row
@@ -117,7 +100,7 @@ impl RowCache {
     /// Whether the key is cached, without counting it as an access.
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
         let generation = self.generation(key);
-        self.cache.contains_key(&RowKeyRef { generation, key })
+        self.rows.holds(RowKey { generation, key })
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
@@ -125,7 +108,7 @@ impl RowCache {
             return;
         }
         let generation = self.generation(key);
-        self.cache.remove(&RowKeyRef { generation, key });
+        self.rows.remove(RowKey { generation, key });
     }
 
     /// What an insert is checked against: noted before the read.
@@ -137,7 +120,7 @@ impl RowCache {
     /// Inserts what a reader read after `before` was noted, if nothing was written since. A full cache takes it at its
     /// second miss.
     pub(crate) fn insert(&self, stripes: &Stripes, before: BeforeRead, key: &[u8], version: u64, value: &[u8]) {
-        let full = || self.cache.weight() > self.full_from;
+        let full = || self.rows.is_full_for(RowKey { generation: before.generation, key }, value.len());
         if Guard::CacheInsertCheck.on() && (!before.sequence.quiet() || (full() && !self.doorkeeper.seen(key))) {
             return;
         }
@@ -160,8 +143,7 @@ impl RowCache {
             if !self.inserted.load(Ordering::Relaxed) {
                 self.inserted.store(true, Ordering::SeqCst);
             }
-            let row = Row::new(&RowKeyRef { generation, key }, version, value);
-            self.cache.insert(RowKey(row.clone()), row);
+            self.rows.insert(Row::new(RowKey { generation, key }, version, value));
             true
         };
         if !Guard::CacheInsertCheck.on() {
@@ -205,11 +187,11 @@ impl RowCache {
     }
 
     pub(crate) fn used_bytes(&self) -> u64 {
-        self.cache.weight()
+        self.rows.used_bytes()
     }
 
     pub(crate) fn capacity_bytes(&self) -> u64 {
-        self.cache.capacity()
+        self.rows.capacity_bytes()
     }
 }
 

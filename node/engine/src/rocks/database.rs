@@ -10,6 +10,7 @@ use rocksdb::{
 };
 
 use super::damage::is_unreadable;
+use super::families::OpenDatabase;
 use super::listener::{BackgroundEvents, Listener};
 use super::synced::{Lost, Synced};
 use super::tuning;
@@ -52,7 +53,7 @@ pub(crate) struct Opened {
 
 /// One RocksDB with a column family per tier. Tiers are named by index, fastest first.
 pub(crate) struct Database {
-    db: DB,
+    open: OpenDatabase,
     names: Vec<String>,
     tier_options: Vec<Options>,
     options: Options,
@@ -116,9 +117,10 @@ impl Database {
         no_wal.disable_wal(true);
         let mut low_priority = WriteOptions::default();
         low_priority.set_low_pri(true);
+        let names: Vec<String> = tiers.into_iter().map(|t| t.column_family).collect();
         let database = Self {
-            db,
-            names: tiers.into_iter().map(|t| t.column_family).collect(),
+            open: OpenDatabase::of(db, &names)?,
+            names,
             tier_options,
             options: rocks,
             cache,
@@ -142,8 +144,8 @@ impl Database {
         DB::list_cf(&Options::default(), database).attempting("list the column families")
     }
 
-    pub(crate) const fn raw(&self) -> &DB {
-        &self.db
+    pub(crate) fn raw(&self) -> &DB {
+        self.open.borrow_owner()
     }
 
     pub(crate) const fn tier_count(&self) -> usize {
@@ -151,10 +153,7 @@ impl Database {
     }
 
     pub(crate) fn tier(&self, index: usize) -> &ColumnFamily {
-        let Some(family) = self.names.get(index).and_then(|n| self.db.cf_handle(n)) else {
-            unreachable!("tier {index} was opened with the database and is never dropped while it is open")
-        };
-        family
+        self.open.borrow_dependent().tiers[index]
     }
 
     pub(super) fn tier_name(&self, index: usize) -> &str {
@@ -162,10 +161,7 @@ impl Database {
     }
 
     pub(crate) fn meta(&self) -> &ColumnFamily {
-        let Some(family) = self.db.cf_handle(META) else {
-            unreachable!("meta was opened with the database and is never dropped")
-        };
-        family
+        self.open.borrow_dependent().meta
     }
 
     /// The options of a tier's files, for writers of files to ingest.
@@ -213,7 +209,7 @@ impl Database {
 
     /// Writes a batch; an I/O error other than a full disk is sticky.
     pub(crate) fn write(&self, batch: &WriteBatch, options: &WriteOptions, attempt: &'static str) -> Result<()> {
-        let written = self.db.write_opt(batch, options);
+        let written = self.raw().write_opt(batch, options);
         self.judge(written, attempt)
     }
 
@@ -232,18 +228,18 @@ impl Database {
     }
 
     pub(crate) fn get_meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.db.get_cf(self.meta(), key).attempting("read from meta")
+        self.raw().get_cf(self.meta(), key).attempting("read from meta")
     }
 
     pub(crate) fn put_meta(&self, key: &[u8], value: &[u8], durable: bool) -> Result<()> {
         let options = if durable { &self.sync } else { &self.wal };
-        let written = self.db.put_cf_opt(self.meta(), key, value, options);
+        let written = self.raw().put_cf_opt(self.meta(), key, value, options);
         self.judge(written, "write to meta")
     }
 
     pub(crate) fn delete_meta(&self, key: &[u8], durable: bool) -> Result<()> {
         let options = if durable { &self.sync } else { &self.wal };
-        let written = self.db.delete_cf_opt(self.meta(), key, options);
+        let written = self.raw().delete_cf_opt(self.meta(), key, options);
         self.judge(written, "delete from meta")
     }
 
@@ -258,9 +254,9 @@ impl Database {
         options.set_allow_blocking_flush(false);
         let mut attempts = 0;
         loop {
-            let flushed = self.db.flush_cf(self.tier(tier));
+            let flushed = self.raw().flush_cf(self.tier(tier));
             self.judge(flushed, "flush a tier before ingesting")?;
-            let ingested = self.db.ingest_external_file_cf_opts(self.tier(tier), &options, files.clone());
+            let ingested = self.raw().ingest_external_file_cf_opts(self.tier(tier), &options, files.clone());
             match ingested {
                 // Something was written to the memtable between flush and ingest: only range operations do that.
                 Err(error) if error.kind() == rocksdb::ErrorKind::InvalidArgument && attempts < 8 => {
@@ -275,7 +271,7 @@ impl Database {
 
     /// The bytes of keys and values in a tier's files before compression.
     pub(crate) fn raw_file_bytes(&self, tier: usize) -> u64 {
-        let properties = self.db.property_value_cf(self.tier(tier), "rocksdb.aggregated-table-properties");
+        let properties = self.raw().property_value_cf(self.tier(tier), "rocksdb.aggregated-table-properties");
         properties.ok().flatten().map_or(0, |text| {
             let field = |name: &str| -> u64 {
                 text.split(';')
@@ -295,7 +291,7 @@ impl Database {
 
     /// A numeric property of a tier; 0 where RocksDB does not know.
     pub(crate) fn property(&self, tier: usize, name: &str) -> u64 {
-        self.db.property_int_value_cf(self.tier(tier), name).ok().flatten().unwrap_or(0)
+        self.raw().property_int_value_cf(self.tier(tier), name).ok().flatten().unwrap_or(0)
     }
 
     /// What a range takes in a tier's files and memtables, as RocksDB estimates it without reading the range.
@@ -304,7 +300,7 @@ impl Database {
         options.set_include_memtables(true);
         options.set_include_files(true);
         let sizes = self
-            .db
+            .raw()
             .get_approximate_sizes_cf_with_options(self.tier(tier), &options, &[rocksdb::Range::new(start, end)])
             .attempting("estimate the size of a range")?;
         Ok(sizes.first().copied().unwrap_or(0))

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod damage;
 mod database;
+mod families;
 mod listener;
 mod synced;
 mod table_file;

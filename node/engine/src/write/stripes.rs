@@ -207,7 +207,7 @@ mod tests {
                 scope.spawn(move || {
                     while running.load(Ordering::Relaxed) {
                         // Two of them in one stripe.
-                        let _in = stripes.write_one(if writer == 0 { 9 } else { 60_000 });
+                        let _in = stripes.write_one(if writer == 0 { 9 } else { 4000 });
                         writing.store(versions.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
                         std::thread::yield_now();
                         writing.store(0, Ordering::SeqCst);

@@ -190,3 +190,35 @@ fn release(batch: &mut WriteBatch) {
         }
     });
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{Engine, EngineOptions, Environment, Medium, TierSpec};
+
+    /// What this thread holds of its last writes: the batch, and the record.
+    fn held() -> (usize, usize) {
+        let batch = BATCH.with_borrow(WriteBatch::size_in_bytes);
+        (batch, BUFFERS.with_borrow(|(_, record)| record.capacity()))
+    }
+
+    #[test]
+    fn a_large_write_leaves_nothing_large_with_the_thread_that_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let tiers = vec![TierSpec::new("hot", 0, Medium::Nvme, folder.path().join("hot"), 1 << 30)];
+        let engine = Engine::open(EngineOptions::new(tiers, 64 << 20), Environment::system(7)).unwrap();
+        let large = vec![b'v'; 4 << 20];
+        engine.put(b"small", b"v", Durability::Wal).unwrap();
+        assert!(held().0 > 0, "a write goes by this thread's batch");
+
+        engine.put(b"large", &large, Durability::Wal).unwrap();
+        assert!(held().0 <= KEPT && held().1 <= KEPT, "{:?}", held());
+        let mut batch = Batch::default();
+        for key in 0..4_u8 {
+            batch.put(vec![key], large.clone()).unwrap();
+        }
+        engine.write(&batch, &[], Durability::Wal).unwrap();
+        assert!(held().0 <= KEPT && held().1 <= KEPT, "{:?}", held());
+    }
+}
