@@ -44,3 +44,31 @@ fn large_multi_gets_answer_in_the_order_asked_however_many_callers_there_are() {
         }
     });
 }
+
+#[test]
+fn a_multi_get_with_a_bound_answers_the_first_keys_until_their_values_fill_it() {
+    const LARGEST: usize = MAX_VALUE_BYTES;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 2);
+    let absent: Vec<Vec<u8>> = (0..100).map(|number| format!("absent{number}").into_bytes()).collect();
+    let large: Vec<Vec<u8>> = (0..6).map(key).collect();
+    for (number, key) in large.iter().enumerate() {
+        put(&engine, key, &vec![number as u8; LARGEST]);
+    }
+    let answered = |keys: &[Vec<u8>], bytes| {
+        let records = engine.multi_get_within(keys, bytes).unwrap();
+        for (key, record) in keys.iter().zip(&records) {
+            let place = large.iter().position(|known| known == key);
+            assert_eq!(record.as_ref().map(|record| usize::from(record.value[0])), place);
+        }
+        records.len()
+    };
+    assert_eq!(answered(&large, 3 * LARGEST), 3);
+    assert_eq!(answered(&large, 3 * LARGEST + 1), 4, "one value more fills it");
+    assert_eq!(answered(&large, 0), 1, "at least one, or nobody would come to the end");
+    assert_eq!(answered(&large, usize::MAX), large.len());
+    assert_eq!(answered(&absent, 1), absent.len(), "what is not there fills nothing");
+    let late = [absent, large.clone()].concat();
+    assert_eq!(answered(&late, 2 * LARGEST), 102, "nor does it make the bound wider");
+    assert_eq!(answered(&[], 1), 0);
+}

@@ -2,7 +2,7 @@
 //!
 //! The engine blocks, so its calls run on the runtime's blocking threads. Without a bound those threads and the queue
 //! before them grow until memory ends; here at most `running` calls run, at most `waiting` wait, holding at most
-//! `waiting_bytes` of request data, and everything beyond that is refused at once so that a client backs off instead of
+//! `bytes` of request data, and everything beyond that is refused at once so that a client backs off instead of
 //! piling up. A call whose deadline passes while it waits never starts.
 
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use crate::byte_bound::{ByteBound, HeldBytes};
+
 /// The bounds of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -20,7 +22,7 @@ pub struct Limits {
     pub running: usize,
     /// Calls that wait.
     pub waiting: usize,
-    /// Bytes of request data that running and waiting calls hold together.
+    /// Bytes of request data that arriving, waiting and running calls hold together.
     pub bytes: usize,
 }
 
@@ -33,8 +35,10 @@ pub enum AdmissionError {
         /// How many may.
         waiting: usize,
     },
-    /// The requests at hand hold as many bytes as they may.
-    #[error("the node is overloaded: requests in hand hold {limit} bytes already; retry later")]
+    /// The requests at hand, or the answers on their way, hold as many bytes as they may.
+    #[error(
+        "the node is overloaded: requests in hand, or answers on their way, hold {limit} bytes already; retry later"
+    )]
     BytesFull {
         /// How many they may.
         limit: usize,
@@ -64,7 +68,9 @@ struct Inner {
     limits: Limits,
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
-    bytes: AtomicUsize,
+    bytes: ByteBound,
+    /// Apart from requests: clients that are slow to take their answers must not keep others from writing.
+    answers: ByteBound,
     refused: AtomicU64,
 }
 
@@ -87,7 +93,8 @@ impl AdmissionPool {
                 limits,
                 permits: Arc::new(Semaphore::new(limits.running)),
                 waiting: AtomicUsize::new(0),
-                bytes: AtomicUsize::new(0),
+                bytes: ByteBound::new(limits.bytes),
+                answers: ByteBound::new(limits.bytes),
                 refused: AtomicU64::new(0),
             }),
         }
@@ -101,8 +108,8 @@ impl AdmissionPool {
     {
         let inner = &self.inner;
         // Held by the call itself, so that a client that goes away does not free what its running call still uses.
-        let held = Reservation::take(&inner.bytes, bytes, inner.limits.bytes, inner)
-            .ok_or_else(|| self.refuse(AdmissionError::BytesFull { limit: inner.limits.bytes }))?;
+        let mut held = self.request_bytes();
+        self.grow(&mut held, bytes)?;
         let permit = match Arc::clone(&inner.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
@@ -128,6 +135,22 @@ impl AdmissionPool {
             .await
             .ok_or(AdmissionError::ExpiredRunning)?
             .map_err(|error| AdmissionError::Lost { reason: error.to_string() })
+    }
+
+    /// What a request holds, nothing yet; [`grow`](Self::grow) counts what there is of it.
+    pub fn request_bytes(&self) -> HeldBytes {
+        self.inner.bytes.nothing()
+    }
+
+    /// What a large answer holds, nothing yet; all answers have as much room together as all requests.
+    pub fn answer_bytes(&self) -> HeldBytes {
+        self.inner.answers.nothing()
+    }
+
+    /// Counts more bytes of a request or an answer.
+    pub fn grow(&self, held: &mut HeldBytes, bytes: usize) -> Result<(), AdmissionError> {
+        let limit = self.inner.limits.bytes;
+        if held.grow(bytes) { Ok(()) } else { Err(self.refuse(AdmissionError::BytesFull { limit })) }
     }
 
     /// What the pool is doing.
@@ -172,23 +195,6 @@ impl<'a> WaitingSlot<'a> {
 impl Drop for WaitingSlot<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-struct Reservation {
-    inner: Arc<Inner>,
-    bytes: usize,
-}
-
-impl Reservation {
-    fn take(counter: &AtomicUsize, bytes: usize, limit: usize, inner: &Arc<Inner>) -> Option<Self> {
-        add_within(counter, bytes, limit).then(|| Self { inner: Arc::clone(inner), bytes })
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.inner.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::admission::Limits;
 use crate::config::{ConfigError, LENGTHS_OF_TIME, Override};
+use crate::service::limits::MAX_MESSAGE_BYTES;
 
 /// The Thermocline storage node.
 #[derive(Debug, Clone, Parser)]
@@ -48,7 +49,8 @@ pub struct Args {
     #[arg(long, env = "THERMOCLINE_MAX_WAITING", value_name = "N", default_value_t = 4096)]
     pub max_waiting: usize,
 
-    /// Mebibytes that requests in hand hold together; more is refused with RESOURCE_EXHAUSTED.
+    /// Mebibytes that requests hold together from their first byte on, and as much again answers of BatchGet until they
+    /// have left; more is refused with RESOURCE_EXHAUSTED.
     #[arg(long, env = "THERMOCLINE_MAX_REQUEST_MEBIBYTES", value_name = "N", default_value_t = 256, value_parser = at_least_batch)]
     pub max_request_mebibytes: usize,
 
@@ -157,11 +159,13 @@ fn length_of_time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| format!("is not a length of time; write {LENGTHS_OF_TIME}"))
 }
 
-/// One batch of the largest size must fit, or it could never be written.
+const LEAST_MEBIBYTES: usize = MAX_MESSAGE_BYTES >> 20;
+
+/// One message of the largest size must fit, or it could never arrive.
 fn at_least_batch(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(count) if (64..=1 << 20).contains(&count) => Ok(count),
-        Ok(_) => Err("must be 64 (one batch of the largest size) to 1048576".to_owned()),
+        Ok(count) if (LEAST_MEBIBYTES..=1 << 20).contains(&count) => Ok(count),
+        Ok(_) => Err(format!("must be {LEAST_MEBIBYTES} (one batch of the largest size, as it arrives) to 1048576")),
         Err(_) => Err("is not a whole number".to_owned()),
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod args;
+pub mod byte_bound;
 pub mod config;
 pub mod facade;
 pub mod health;

@@ -93,7 +93,7 @@ fn a_file_that_is_missing_or_torn_and_wrong_flags_exit_with_2() {
     assert!(standard_error(&torn).contains("torn.yaml") && standard_error(&torn).contains("line"));
     for wrong in [
         vec!["--max-running", "0"],
-        vec!["--max-request-mebibytes", "63"],
+        vec!["--max-request-mebibytes", "71"],
         vec!["--grace-period", "soon"],
         vec!["--log-format", "xml"],
         vec!["--no-such-flag"],

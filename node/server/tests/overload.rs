@@ -3,11 +3,15 @@
 
 mod support;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use support::{Folder, NodeProcess, PATIENCE, batch, get, noise, put, put_mutation, value, within};
 use thermocline_proto::v1;
-use tonic::{Code, Request};
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::{Code, Request, Status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_finds_no_room_is_refused_at_once_and_served_when_there_is_some() {
@@ -42,7 +46,7 @@ async fn a_request_that_finds_no_room_is_refused_at_once_and_served_when_there_i
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_hold_too_many_bytes_together_are_refused() {
     let folder = Folder::new();
-    let (node, key) = support::slow_read(&folder, &["--max-running", "1", "--max-request-mebibytes", "64"]).await;
+    let (node, key) = support::slow_read(&folder, &["--max-running", "1", "--max-request-mebibytes", "72"]).await;
     let kv = node.kv().await;
     let mut reader = kv.clone();
     let running = tokio::spawn(async move { reader.get(get(key)).await });
@@ -56,7 +60,7 @@ async fn requests_that_hold_too_many_bytes_together_are_refused() {
     });
     let refused = kv.clone().write(half()).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert!(refused.message().contains("hold 67108864 bytes already"), "{refused}");
+    assert!(refused.message().contains("hold 75497472 bytes already"), "{refused}");
     running.await.unwrap().unwrap();
     waiting.await.unwrap().unwrap();
 }
@@ -96,6 +100,56 @@ async fn scans_whose_readers_are_slow_keep_others_out_but_not_point_reads() {
         found += chunk.records.len();
     }
     assert_eq!(found, 16, "the slow scan is whole");
+}
+
+/// The first part of a message whose rest does not come.
+struct Unfinished(Option<bytes::Bytes>);
+
+impl http_body::Body for Unfinished {
+    type Data = bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Status>>> {
+        self.0.take().map_or(Poll::Pending, |part| Poll::Ready(Some(Ok(http_body::Frame::data(part)))))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_is_bounded_before_it_is_a_request() {
+    let folder = Folder::new();
+    let node = NodeProcess::start(&folder, &["--max-request-mebibytes", "72"]);
+    let half = || batch((0..5).map(|i| put_mutation(format!("large/{i}"), vec![0; 8 << 20])).collect());
+    // The length of a message of 60 MiB, and 40 MiB of it.
+    let mut part = vec![0, 3, 192, 0, 0];
+    part.resize(40 << 20, 0);
+    let request = http::Request::builder()
+        .method("POST")
+        .uri("/thermocline.v1.Kv/Write")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(Unfinished(Some(part.into()))))
+        .unwrap();
+    let [mut channel, _] = node.channels().await;
+    std::future::poll_fn(|context| channel.poll_ready(context)).await.unwrap();
+    let arriving = tokio::spawn(async move { channel.call(request).await.map(drop) });
+    let mut kv = node.kv().await;
+    let began = Instant::now();
+    let refused = loop {
+        match kv.write(half()).await {
+            Err(refused) => break refused,
+            Ok(_) => assert!(began.elapsed() < PATIENCE, "what arrives is not counted"),
+        }
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(!arriving.is_finished());
+    arriving.abort();
+    let began = Instant::now();
+    while let Err(refused) = kv.write(half()).await {
+        assert!(began.elapsed() < PATIENCE, "what no longer arrives is still counted: {refused}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

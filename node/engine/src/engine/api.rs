@@ -114,6 +114,18 @@ impl Engine {
         self.inner.multi_get(&user_keys)
     }
 
+    /// Reads keys in the order asked until their values fill `bytes`; answers the first ones, at least one.
+    ///
+    /// Takes no more memory than that and one value of the largest size. [`multi_get`](Self::multi_get) is faster: it asks
+    /// for all keys at once.
+    ///
+    /// # Errors
+    /// When a key is not allowed or a tier cannot be read.
+    pub fn multi_get_within<K: AsRef<[u8]>>(&self, user_keys: &[K], bytes: usize) -> Result<Vec<Option<Record>>> {
+        let user_keys: Vec<&[u8]> = user_keys.iter().map(AsRef::as_ref).collect();
+        self.inner.multi_get_within(&user_keys, bytes)
+    }
+
     /// Sets a key; returns its version.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use crate::engine::Inner;
 use crate::error::Result;
 use crate::format::keys;
 use crate::format::record::{self, RecordKind};
+use crate::limits::MAX_VALUE_BYTES;
 use crate::write::batch::check_key;
 
 /// Positions in the call, with what was found.
@@ -29,6 +30,47 @@ impl Wanted {
 impl Inner {
     /// Reads keys; answers in the order asked.
     pub(crate) fn multi_get(&self, user_keys: &[&[u8]]) -> Result<Vec<Option<Record>>> {
+        let (mut answers, wanted) = self.look_in_row_cache(user_keys)?;
+        if wanted.is_empty() {
+            return Ok(answers);
+        }
+        let timer = self.stats.read_timer(&self.environment);
+        for (position, record) in self.find_all(wanted)? {
+            answers[position] = record;
+        }
+        self.stats.read(timer, &self.environment);
+        Ok(answers)
+    }
+
+    /// Reads keys in the order asked until their values fill `bytes`; answers the first ones, at least one.
+    ///
+    /// Never asks for more keys at once than fill it if every value were the largest: their sizes are known only when they
+    /// are in memory.
+    pub(crate) fn multi_get_within(&self, user_keys: &[&[u8]], bytes: usize) -> Result<Vec<Option<Record>>> {
+        let mut answers = Vec::with_capacity(user_keys.len());
+        let (mut left, mut timer) = (bytes, None);
+        while let Some(rest) = user_keys.get(answers.len()..).filter(|rest| !rest.is_empty())
+            && (left > 0 || answers.is_empty())
+        {
+            let at_once = left.div_ceil(MAX_VALUE_BYTES).clamp(1, rest.len());
+            let (mut part, wanted) = self.look_in_row_cache(&rest[..at_once])?;
+            if !wanted.is_empty() {
+                timer.get_or_insert_with(|| self.stats.read_timer(&self.environment));
+                for (position, record) in self.find_some(wanted)? {
+                    part[position] = record;
+                }
+            }
+            let read: usize = part.iter().flatten().map(|record| record.value.len()).sum();
+            left = left.saturating_sub(read);
+            answers.append(&mut part);
+        }
+        if let Some(timer) = timer {
+            self.stats.read(timer, &self.environment);
+        }
+        Ok(answers)
+    }
+
+    fn look_in_row_cache(&self, user_keys: &[&[u8]]) -> Result<(Vec<Option<Record>>, Vec<Wanted>)> {
         let mut answers = vec![None; user_keys.len()];
         let mut wanted = Vec::new();
         for (position, key) in user_keys.iter().copied().enumerate() {
@@ -41,15 +83,7 @@ impl Inner {
             let before = self.row_cache.before_read(&self.stripes, key);
             wanted.push(Wanted { position, data_key: keys::encode(key), before });
         }
-        if wanted.is_empty() {
-            return Ok(answers);
-        }
-        let timer = self.stats.read_timer(&self.environment);
-        for (position, record) in self.find_all(wanted)? {
-            answers[position] = record;
-        }
-        self.stats.read(timer, &self.environment);
-        Ok(answers)
+        Ok((answers, wanted))
     }
 
     pub(super) fn find_some(&self, mut wanted: Vec<Wanted>) -> Result<Answers> {

@@ -3,6 +3,7 @@
 //! A snapshot pins versions that compaction would drop, so its life is bounded: a scan that outlives it answers
 //! [`EngineError::ScanExpired`] and is resumed from the last key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::format::keys;
 use crate::format::record::{RecordKind, RecordRef, decode};
 use crate::guard::Guard;
 use crate::limits::READAHEAD_BYTES;
+use crate::mover::Cancel;
 use crate::range::KeyRange;
 
 /// How a scan goes.
@@ -62,6 +64,7 @@ pub struct Scan<'a> {
     options: ScanOptions,
     left: u64,
     deadline: Duration,
+    cancel: Option<Arc<Cancel>>,
     ended: bool,
 }
 
@@ -121,6 +124,7 @@ impl<'a> Snapshot<'a> {
             left: options.limit.unwrap_or(u64::MAX),
             deadline: self.taken.saturating_add(options.max_lifetime),
             options,
+            cancel: None,
             ended: false,
         }
     }
@@ -151,6 +155,26 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+impl Scan<'_> {
+    /// Ends the scan with [`EngineError::Cancelled`] once this is asked for, also between two records far apart.
+    #[must_use]
+    pub fn cancelled_by(mut self, cancel: Arc<Cancel>) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+
+    /// Fails where the scan must not go on.
+    fn check(&self) -> Result<()> {
+        if let Some(cancel) = &self.cancel {
+            cancel.check()?;
+        }
+        if self.inner.environment.clock.monotonic() > self.deadline {
+            return Err(EngineError::ScanExpired);
+        }
+        Ok(())
+    }
+}
+
 impl Iterator for Scan<'_> {
     type Item = Result<(Bytes, Record)>;
 
@@ -159,9 +183,9 @@ impl Iterator for Scan<'_> {
             return None;
         }
         loop {
-            if self.inner.environment.clock.monotonic() > self.deadline {
+            if let Err(error) = self.check() {
                 self.ended = true;
-                return Some(Err(EngineError::ScanExpired));
+                return Some(Err(error));
             }
             match self.merge.next(!self.options.keys_only) {
                 Ok(None) => {

@@ -14,12 +14,12 @@ use tonic_health::server::HealthReporter;
 use super::listener::Listeners;
 use super::{Node, NodeError};
 use crate::service::admin::AdminService;
-use crate::service::kv::{DataPlane, KvService};
+use crate::service::kv::{Counted, DataPlane, KvService};
 use crate::service::limits::MAX_MESSAGE_BYTES;
 use crate::{health, http};
 
-/// Calls of one connection that are read at once. Each may hold a message, so this bounds what a connection can make
-/// the node keep before admission sees it.
+/// Calls of one connection that are read at once. What they all hold together is bounded by [`Counted`] while they
+/// arrive, and by admission from then on.
 const CALLS_PER_CONNECTION: usize = 256;
 /// A client whose machine has vanished is noticed after this and the time of the answer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -40,6 +40,7 @@ impl Node {
             metrics: Arc::clone(&facade.metrics),
         });
         let kv = KvServer::new(KvService::new(plane)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let kv = Counted::new(kv, facade.requests.clone());
         let admin =
             AdminServer::new(AdminService::new(Arc::clone(&facade), Arc::clone(&self.moves), self.accepting.clone()));
 

@@ -5,6 +5,7 @@
 //! not hold the threads that serve all connections. What the row cache answers is the exception: it never blocks, so it
 //! is asked in place, which saves the two thread switches that would cost more than the read itself.
 
+mod counted;
 mod read;
 mod scan;
 mod write;
@@ -19,6 +20,9 @@ use tonic::{Request, Response, Status};
 use crate::admission::AdmissionPool;
 use crate::metrics::{NodeMetrics, Rpc};
 use crate::owned_range::OwnedRange;
+
+use counted::AnswerHeld;
+pub use counted::Counted;
 
 /// The data plane of one node. Cheap to clone.
 #[derive(Clone)]
@@ -63,7 +67,10 @@ impl Kv for KvService {
     }
 
     async fn batch_get(&self, request: Request<v1::BatchGetRequest>) -> Result<Response<v1::BatchGetResponse>, Status> {
-        self.timed(Rpc::BatchGet, self.plane.batch_get(request)).await
+        let answered = self.timed(Rpc::BatchGet, self.plane.batch_get(request)).await?;
+        let (metadata, (answer, held), mut extensions) = answered.into_parts();
+        extensions.insert::<AnswerHeld>(Arc::new(held));
+        Ok(Response::from_parts(metadata, answer, extensions))
     }
 
     async fn put(&self, request: Request<v1::PutRequest>) -> Result<Response<v1::WriteResponse>, Status> {

@@ -2,17 +2,17 @@
 //!
 //! A blocking thread walks the store and hands chunks to the stream over a short channel, so that a slow reader slows
 //! the walk instead of filling memory. It stops when the reader goes, the deadline passes or the scan's bound is
-//! reached. How it ended travels beside the channel: a stream that just stopped would look complete.
+//! reached, also where it has found nothing to hand over for a while. How it ended travels beside the channel: a stream that just stopped would look complete.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, future, stream};
-use thermocline_engine::{EngineError, KeyRange, ScanOptions};
+use thermocline_engine::{Cancel, Engine, EngineError, KeyRange, ScanOptions};
 use thermocline_proto::v1;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
@@ -25,8 +25,10 @@ use crate::service::{Rejection, deadline, limits, status};
 const CHUNK_BYTES: usize = 256 << 10;
 /// ... or are so many.
 const CHUNK_RECORDS: usize = 1000;
-/// Chunks between the walk and the reader.
+/// Chunks between the walk and the reader ...
 const CHUNKS_AHEAD: usize = 4;
+/// ... which hold so many bytes together, or one chunk with a larger value.
+const BYTES_AHEAD: usize = CHUNK_BYTES * CHUNKS_AHEAD;
 /// A snapshot keeps deleted data on disk, so no reader may hold one for longer.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -41,8 +43,8 @@ pub(super) async fn start(
 ) -> Result<ScanStream, Status> {
     let deadline = deadline::of(request.metadata());
     let checked = check(&plane, request.into_inner());
-    let walk = match checked {
-        Ok((range, options)) => Walk { range, options, deadline },
+    let (range, options) = match checked {
+        Ok(checked) => checked,
         Err(rejection) => {
             let status = Status::from(rejection);
             timer.finish(Some(status.code()));
@@ -51,19 +53,23 @@ pub(super) async fn start(
     };
     let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let (ended, outcome) = oneshot::channel();
+    let cancel = Arc::new(Cancel::default());
+    let walk = Walk { range, options, deadline, cancel: Arc::clone(&cancel) };
+    let (to_reader, runtime) = (chunks.clone(), Handle::current());
     tokio::spawn(async move {
         let engine = plane.engine.clone();
-        let runtime = Handle::current();
-        let gone = chunks.clone();
         // Not the call's deadline: the walk watches it itself and says so in order, after the chunks before it.
-        let run = plane.scans.run(CHUNK_BYTES * CHUNKS_AHEAD, None, move || walk.run(&engine, &chunks, &runtime));
+        let run = plane.scans.run(BYTES_AHEAD, None, move || walk.run(&engine, to_reader, runtime));
         let result = tokio::select! {
             result = run => result.unwrap_or_else(|error| Err(status::of_admission(&error))),
-            // A scan that waits for its turn must not keep its place when nobody waits for it any more.
-            () = gone.closed() => Err(match deadline {
-                Some(deadline) if deadline <= Instant::now() => expired_before_the_first_record(),
-                _ => Status::cancelled("the reader of the scan has gone"),
-            }),
+            // A scan must not keep its place, in the queue or among those that run, when nobody waits for it any more.
+            () = chunks.closed() => {
+                cancel.cancel();
+                Err(match deadline {
+                    Some(deadline) if deadline <= Instant::now() => expired_before_the_first_record(),
+                    _ => Status::cancelled("the reader of the scan has gone"),
+                })
+            }
         };
         timer.finish(result.as_ref().err().map(Status::code));
         // Nobody listens any more where the reader has gone.
@@ -76,7 +82,7 @@ pub(super) async fn start(
             Err(_) => Some(Err(Status::internal("the scan was lost"))),
         })
     });
-    let mut stream: ScanStream = Box::pin(ReceiverStream::new(receiver).map(Ok).chain(ending));
+    let mut stream: ScanStream = Box::pin(ReceiverStream::new(receiver).map(|(chunk, _room)| Ok(chunk)).chain(ending));
     let first = match deadline {
         None => stream.next().await,
         Some(deadline) => timeout_at(deadline, stream.next()).await.map_err(|_| expired_before_the_first_record())?,
@@ -115,57 +121,80 @@ fn check(plane: &DataPlane, request: v1::ScanRequest) -> Result<(KeyRange, ScanO
     Ok((range, options))
 }
 
+/// When a scan that begins now has to end.
+fn ends_at(now: Instant, deadline: Option<Instant>) -> Instant {
+    deadline.map_or(now + LONGEST, |deadline| deadline.min(now + LONGEST))
+}
+
+/// A chunk, with the place of its bytes among those ahead; given back when the transport takes it.
+type Sent = (v1::ScanResponse, OwnedSemaphorePermit);
+
 struct Walk {
     range: KeyRange,
     options: ScanOptions,
     deadline: Option<Instant>,
+    cancel: Arc<Cancel>,
 }
 
 impl Walk {
-    fn run(
-        &self,
-        engine: &thermocline_engine::Engine,
-        chunks: &mpsc::Sender<v1::ScanResponse>,
-        runtime: &Handle,
-    ) -> Result<(), Status> {
-        let failed = |error: EngineError| status::of_engine(&error);
-        let bound = Instant::now() + LONGEST;
+    fn run(self, engine: &Engine, chunks: mpsc::Sender<Sent>, runtime: Handle) -> Result<(), Status> {
+        let began = Instant::now();
+        let until = ends_at(began, self.deadline);
+        let room = Arc::new(Semaphore::new(BYTES_AHEAD));
+        let reader = Reader { chunks, room, until, deadline: self.deadline, runtime };
+        let failed = |error: EngineError| match error {
+            EngineError::ScanExpired => reader.expired(),
+            error => status::of_engine(&error),
+        };
         let snapshot = engine.snapshot().map_err(failed)?;
+        let options = ScanOptions { max_lifetime: until.saturating_duration_since(began), ..self.options };
         let mut chunk = Chunk::default();
-        for entry in snapshot.scan(&self.range, self.options) {
+        for entry in snapshot.scan(&self.range, options).cancelled_by(self.cancel) {
             let (key, record) = entry.map_err(failed)?;
             chunk.add(v1::Record { key, value: record.value.into(), version: record.version });
             if chunk.is_full() {
-                self.send(chunk.take(), chunks, bound, runtime)?;
+                reader.send(chunk.take())?;
             }
         }
         if chunk.records.is_empty() {
             return Ok(());
         }
-        self.send(chunk.take(), chunks, bound, runtime)
+        reader.send(chunk.take())
+    }
+}
+
+/// Where a walk hands its chunks to.
+struct Reader {
+    chunks: mpsc::Sender<Sent>,
+    room: Arc<Semaphore>,
+    until: Instant,
+    deadline: Option<Instant>,
+    runtime: Handle,
+}
+
+impl Reader {
+    fn send(&self, (chunk, bytes): (v1::ScanResponse, usize)) -> Result<(), Status> {
+        if self.until <= Instant::now() {
+            return Err(self.expired());
+        }
+        let gone = || Status::cancelled("the reader of the scan has gone");
+        let handed = async {
+            let bytes = u32::try_from(bytes.min(BYTES_AHEAD)).unwrap_or(u32::MAX);
+            let room = tokio::select! {
+                room = Arc::clone(&self.room).acquire_many_owned(bytes) => room.map_err(|_closed| gone())?,
+                () = self.chunks.closed() => return Err(gone()),
+            };
+            self.chunks.send((chunk, room)).await.map_err(|_closed| gone())
+        };
+        self.runtime.block_on(timeout_at(self.until, handed)).unwrap_or_else(|_elapsed| Err(self.expired()))
     }
 
-    fn send(
-        &self,
-        chunk: v1::ScanResponse,
-        chunks: &mpsc::Sender<v1::ScanResponse>,
-        bound: Instant,
-        runtime: &Handle,
-    ) -> Result<(), Status> {
-        let expired = || match self.deadline {
+    fn expired(&self) -> Status {
+        match self.deadline {
             Some(deadline) if deadline <= Instant::now() => {
                 Status::deadline_exceeded("the deadline passed during the scan; resume it from the last key")
             }
             _ => status::of_engine(&EngineError::ScanExpired),
-        };
-        let until = self.deadline.map_or(bound, |deadline| deadline.min(bound));
-        if until <= Instant::now() {
-            return Err(expired());
-        }
-        match runtime.block_on(timeout_at(until, chunks.send(chunk))) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Status::cancelled("the reader of the scan has gone")),
-            Err(_) => Err(expired()),
         }
     }
 }
@@ -186,8 +215,13 @@ impl Chunk {
         self.bytes >= CHUNK_BYTES || self.records.len() >= CHUNK_RECORDS
     }
 
-    fn take(&mut self) -> v1::ScanResponse {
-        self.bytes = 0;
-        v1::ScanResponse { records: std::mem::take(&mut self.records) }
+    /// What was gathered, and its bytes.
+    fn take(&mut self) -> (v1::ScanResponse, usize) {
+        let bytes = std::mem::take(&mut self.bytes);
+        (v1::ScanResponse { records: std::mem::take(&mut self.records) }, bytes)
     }
 }
+
+#[cfg(test)]
+#[path = "scan_test.rs"]
+mod tests;
