@@ -226,7 +226,8 @@ pub struct ImportArguments {
     /// Batches in flight
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub concurrency: u32,
-    /// Go on where an earlier import of this file stopped
+    /// Go on where an earlier import of this file stopped; the batches that were under way are written again, over what
+    /// others may have written to the same keys since
     #[arg(long, conflicts_with = "restart")]
     pub resume: bool,
     /// Begin anew, whatever an earlier import did
@@ -235,7 +236,8 @@ pub struct ImportArguments {
     /// Where the progress is kept [default: FILE.progress; none for standard input]
     #[arg(long, value_name = "FILE")]
     pub progress_file: Option<PathBuf>,
-    /// How long a batch is tried while a node is unavailable
+    /// How long a batch is tried while a node is unavailable; one that may have been written is not tried again: the
+    /// import stops, and --resume goes on
     #[arg(long, default_value = "60s", value_parser = parse_time, value_name = "TIME")]
     pub patience: Duration,
     /// How safe the writes are when they are acknowledged [default: as the node is configured]
@@ -306,7 +308,8 @@ pub enum PolicyCommand {
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
     },
-    /// Stop moves between tiers
+    /// Stop moves between tiers; no space is made either: the fastest tier fills, and once its device is under its reserve
+    /// writes are refused
     Pause(PolicyTarget),
     /// Let moves between tiers go on
     Resume(PolicyTarget),

@@ -2,7 +2,10 @@
 
 use std::{error::Error as StdError, fmt::Write as _, io, path::PathBuf};
 
-use thermocline_client::{EndpointsError, Error as ClientError, ErrorKind};
+use thermocline_client::{
+    EndpointsError, Error as ClientError, ErrorKind,
+    retry::{CallKind, Decision, Failure, decide},
+};
 
 use crate::{ExitCode, transfer::TransferError};
 
@@ -47,6 +50,22 @@ pub enum CommandError {
         node: String,
         /// The time it had.
         timeout: std::time::Duration,
+    },
+    /// A control call that changes something and was not answered as if it had been refused.
+    #[error("{source}; the change may or may not have been made, {look}")]
+    ChangeUnknown {
+        /// The failure.
+        source: Box<Self>,
+        /// Where to see.
+        look: &'static str,
+    },
+    /// A command that did a part of what it was asked.
+    #[error("{source}; but this was done: {done}")]
+    PartlyDone {
+        /// What was done.
+        done: String,
+        /// What stopped it.
+        source: Box<Self>,
     },
     /// A condition on one key did not hold.
     #[error("{0}; nothing was written")]
@@ -127,6 +146,30 @@ impl CommandError {
         Self::Write { what: "the output".to_owned(), source }
     }
 
+    /// The failure of a control call that changes something: what may have been done is told so. `look` says where to see.
+    #[must_use]
+    pub(crate) fn of_change(self, look: &'static str) -> Self {
+        let unknown = match &self {
+            Self::Admin { source, .. } => decide(CallKind::Write, Failure::of(source)) == Decision::OutcomeUnknown,
+            Self::AdminDeadline { .. } => true,
+            _ => false,
+        };
+        if unknown { Self::ChangeUnknown { source: Box::new(self), look } } else { self }
+    }
+
+    /// How a command of several steps ended that has `done` some of them and failed at others.
+    ///
+    /// # Errors
+    /// The failure to tell, with what was done; none where nothing failed.
+    pub(crate) fn unless_all(done: &[String], failures: Vec<Self>) -> Result<(), Self> {
+        // One that may have changed something weighs more than one that has not.
+        match failures.into_iter().max_by_key(|failure| failure.exit_code() == ExitCode::OutcomeUnknown) {
+            None => Ok(()),
+            Some(failure) if done.is_empty() => Err(failure),
+            Some(failure) => Err(Self::PartlyDone { done: done.join(", "), source: Box::new(failure) }),
+        }
+    }
+
     /// The exit code of this failure.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
@@ -135,6 +178,7 @@ impl CommandError {
             Self::Client(error) => client_code(error),
             Self::Admin { source, .. } => admin_code(source.code()),
             Self::AdminDeadline { .. } => ExitCode::Unavailable,
+            Self::ChangeUnknown { .. } | Self::PartlyDone { .. } => ExitCode::OutcomeUnknown,
             Self::Condition(_) => ExitCode::ConditionFailed,
             Self::NotFound(_) => ExitCode::NotFound,
             // A file that was named and is not there: the command line is wrong.
@@ -196,6 +240,7 @@ pub(crate) fn client_code(error: &ClientError) -> ExitCode {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -234,6 +279,50 @@ mod tests {
             let error = CommandError::from(error);
             assert_eq!(error.exit_code(), code, "{error}");
         }
+    }
+
+    #[test]
+    fn a_control_call_that_may_have_changed_something_is_not_told_as_having_changed_nothing() {
+        let answered = |code: tonic::Code| CommandError::Admin {
+            operation: "set policy",
+            node: "a".into(),
+            source: Box::new(tonic::Status::new(code, "no")),
+        };
+        let late = || CommandError::AdminDeadline {
+            operation: "set policy",
+            node: "a".into(),
+            timeout: std::time::Duration::from_secs(1),
+        };
+        assert_eq!(late().exit_code(), ExitCode::Unavailable, "of a call that only reads");
+        for error in [late(), answered(tonic::Code::Unavailable), answered(tonic::Code::DeadlineExceeded)] {
+            let error = error.of_change("see there");
+            assert_eq!(error.exit_code(), ExitCode::OutcomeUnknown, "{error}");
+            assert!(error.report().contains("may or may not") && error.report().contains("see there"), "{error}");
+        }
+        for (code, exit) in [
+            (tonic::Code::NotFound, ExitCode::NotFound),
+            (tonic::Code::InvalidArgument, ExitCode::Usage),
+            (tonic::Code::ResourceExhausted, ExitCode::Unavailable),
+        ] {
+            assert_eq!(answered(code).of_change("see there").exit_code(), exit, "it was refused");
+        }
+        let refused = tonic::Status::from_error(Box::new(tonic::ConnectError("refused".into())));
+        let not_sent = CommandError::Admin { operation: "set policy", node: "a".into(), source: Box::new(refused) };
+        assert_eq!(not_sent.of_change("see there").exit_code(), ExitCode::Unavailable);
+    }
+
+    #[test]
+    fn what_was_done_beside_a_failure_is_named_and_has_its_exit_code() {
+        let gone = || CommandError::NotFound("gone".to_owned());
+        assert!(CommandError::unless_all(&["a was deleted".to_owned()], Vec::new()).is_ok());
+        let nothing = CommandError::unless_all(&[], vec![gone()]).unwrap_err();
+        assert_eq!(nothing.exit_code(), ExitCode::NotFound);
+        let partly = CommandError::unless_all(&["a was deleted".to_owned()], vec![gone()]).unwrap_err();
+        assert_eq!(partly.exit_code(), ExitCode::OutcomeUnknown);
+        assert!(partly.report().contains("gone") && partly.report().contains("a was deleted"), "{partly}");
+        let unknown = CommandError::ChangeUnknown { source: Box::new(gone()), look: "see there" };
+        let both = CommandError::unless_all(&[], vec![unknown, gone()]).unwrap_err();
+        assert_eq!(both.exit_code(), ExitCode::OutcomeUnknown, "one of them may have changed something");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub enum ExitCode {
     Unavailable = 5,
     /// An import or export stopped before its end; `--resume` continues it.
     Partial = 6,
-    /// A write may or may not have been applied.
+    /// A write or another change may or may not have been made, or only a part of it was.
     OutcomeUnknown = 7,
     /// Stopped by Ctrl-C.
     Interrupted = 130,
@@ -34,7 +34,7 @@ Exit codes:
     4  a condition did not hold, nothing was written
     5  unavailable, too busy or out of time; nothing was changed
     6  an import or export stopped before its end; --resume continues it
-    7  a write may or may not have been applied
+    7  a change may or may not have been made, or a part of it was; the message says which
   130  interrupted";
 
 impl From<ExitCode> for std::process::ExitCode {

@@ -11,6 +11,7 @@ mod context;
 mod error;
 mod exit_code;
 mod home;
+mod interrupt;
 mod output;
 mod top;
 mod transfer;

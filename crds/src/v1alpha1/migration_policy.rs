@@ -44,7 +44,8 @@ pub struct MigrationPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "pool_names")]
     pub pools: Vec<String>,
-    /// Whether the nodes move data between media.
+    /// Whether the nodes move data between media. Paused, they make no space either: the fastest tier fills with what is
+    /// written, and once its device is under its reserve writes are refused.
     #[serde(default)]
     pub tiering: Tiering,
     /// What earns a key its place in a tier, by the tier's name. The slowest tier takes the rest and must not be named.
@@ -103,7 +104,8 @@ pub enum Tiering {
     /// They do.
     #[default]
     Auto,
-    /// They do not; writes still land in the fastest tier, and space is still made over its high watermark.
+    /// They do not, over a high watermark neither: the fastest tier fills with what is written, and once its device is
+    /// under its reserve writes are refused.
     Paused,
 }
 

@@ -329,6 +329,24 @@ fn a_scan_of_a_snapshot_sees_nothing_of_what_came_after_it() {
 }
 
 #[test]
+fn a_scan_that_is_cancelled_ends_among_tombstones_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 2);
+    fill(&engine, 10);
+    for i in 1..FEW {
+        engine.delete(&key(i), Durability::Wal).unwrap();
+    }
+    let snapshot = engine.snapshot().unwrap();
+    let cancel = std::sync::Arc::new(Cancel::default());
+    let mut scan = snapshot.scan(&KeyRange::all(), ScanOptions::default()).cancelled_by(cancel.clone());
+    assert_eq!(scan.next().unwrap().unwrap().0, key(0));
+    cancel.cancel();
+    let ended = scan.next();
+    assert!(matches!(ended, Some(Err(EngineError::Cancelled))), "{ended:?}");
+    assert!(scan.next().is_none());
+}
+
+#[test]
 fn a_scan_that_outlived_its_bound_is_resumed_from_its_last_key() {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(folder.path(), 3);

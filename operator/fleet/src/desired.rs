@@ -8,10 +8,11 @@ use std::net::Ipv4Addr;
 
 use thermocline_crds::v1alpha1::{MigrationPolicy, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedTier};
 use thermocline_crds::{Kind, Object, Validated};
-use thermocline_node_config::{Listen, NodeConfig, PolicyConfig, defaults};
+use thermocline_node_config::{Listen, NodeConfig};
 use thermocline_proto::v1;
 
 use crate::home::{NodeRun, Observed, Placement};
+use crate::policy_message::policy_message;
 use crate::render::{self, NodeSource};
 use crate::revision::{self, Memory};
 
@@ -126,10 +127,11 @@ fn add_pool(
             address: Ipv4Addr::from(u32::from(placement.first_address).saturating_add(offset)),
             folder: &folder,
         });
+        let faster = tiers.iter().take(tiers.len().saturating_sub(1)).map(|tier| tier.name.as_str());
         let node = DesiredNode {
             run: run_of(config),
             pool: pool_name.to_owned(),
-            policy: policy_message(&policy, chosen.map(|(_, policy)| *policy)),
+            policy: policy_message(chosen.map(|(_, policy)| *policy), faster, policy.generation),
             tiers: v1::SetTiersRequest { generation: tiers_generation, tiers: settings.clone() },
         };
         desired.nodes.insert(name, node);
@@ -170,31 +172,6 @@ fn setting(tier: &ValidatedTier) -> v1::TierSetting {
         high_watermark: f64::from(tier.high_percent) / 100.0,
         low_watermark: f64::from(tier.low_percent) / 100.0,
         throttle_bytes_per_second: tier.throttle.map_or(0, |throttle| throttle.bytes()),
-    }
-}
-
-fn policy_message(config: &PolicyConfig, policy: Option<&ValidatedPolicy>) -> v1::Policy {
-    let milliseconds = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    let temperatures = config.temperatures.iter().filter_map(|stated| {
-        let (_, parsed) = policy?.temperatures.iter().find(|(tier, _)| tier.as_str() == stated.tier)?;
-        Some(v1::Temperature {
-            tier: stated.tier.clone(),
-            reads: parsed.reads,
-            per_ms: milliseconds(parsed.per.as_duration()),
-            read_within_ms: milliseconds(parsed.read_within.as_duration()),
-        })
-    });
-    v1::Policy {
-        generation: config.generation,
-        tiering_paused: config.paused,
-        temperatures: temperatures.collect(),
-        evaluation_interval_ms: policy.map_or(0, |policy| milliseconds(policy.evaluation_interval.as_duration())),
-        promote_over_demote: policy.map_or(0.0, |policy| policy.hysteresis),
-        // The one that a message cannot leave out.
-        min_residency_ms: milliseconds(
-            policy.map_or(defaults::MIN_RESIDENCY, |policy| policy.min_residency.as_duration()),
-        ),
-        bytes_per_second: policy.and_then(|policy| policy.bytes_per_second).map_or(0, |rate| rate.bytes()),
     }
 }
 

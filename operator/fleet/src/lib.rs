@@ -5,6 +5,7 @@
 //! - [`home`]: what a home must offer. The Kubernetes home will offer the same; nothing outside [`local`] knows of processes
 //!   or folders.
 //! - Pure, from values to values: [`desired`] (objects -> what every node should run), [`render`] (a node's configuration),
+//!   [`policy_message`] (what a node is told of a policy),
 //!   [`revision`] (generations that only grow), [`reconcile`] (desired and observed -> actions), [`migration`] (how far a move
 //!   is and what to do next), [`held_tiers`] (which tiers may not be taken away), [`status`] (what is told in the objects).
 //! - [`watch`]: the nodes' Status streams, the only source of figures.
@@ -21,6 +22,7 @@ pub mod home;
 pub mod local;
 pub mod migration;
 pub mod moves;
+pub mod policy_message;
 pub mod reconcile;
 pub mod render;
 pub mod revision;

@@ -1,5 +1,7 @@
 //! `bench`: loads records, runs a built-in workload, prints throughput and latencies, and removes what it
 //! loaded and inserted. A run that loads nothing removes nothing: it cannot tell its own records from earlier ones.
+//!
+//! Ctrl-C ends the phase it comes in; what was loaded is removed all the same, unless it comes while that is done.
 
 use std::{
     ops::Range,
@@ -16,6 +18,7 @@ use crate::{
     CommandError, ExitCode,
     args::BenchArguments,
     context::Context,
+    interrupt::Interrupt,
     output::{count, rate},
     transfer::{BatchSink, StoreSink},
     workload::{KeySource, Live, NumberedKeys, Pace, Plan, Report, Stop, StoreTarget, run as run_load},
@@ -47,6 +50,7 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
     if arguments.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
         return Err(CommandError::Usage("--rate must be greater than 0".to_owned()));
     }
+    let interrupt = Interrupt::listen()?;
     let client = context.connect_for_load().await?;
     let keys = match &arguments.prefix {
         Some(prefix) => NumberedKeys::under(prefix.clone()),
@@ -59,33 +63,32 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
         .ok_or_else(|| CommandError::Usage("--value-size must be at most 8Mi".to_owned()))?;
     let seed = arguments.seed.unwrap_or_else(rand::random);
     let target = Arc::new(StoreTarget::new(client.clone(), Arc::clone(&keys), value_bytes));
-    let sink = StoreSink::new(client, LOAD_PATIENCE);
+    let sink = StoreSink::new(client, LOAD_PATIENCE, interrupt.clone());
     if !arguments.skip_load {
-        let (begun, loaded) = load(context, &sink, &target, keys.as_ref(), arguments.records, seed).await;
-        if let Err(failure) = loaded {
-            if !arguments.keep && remove(context, &sink, keys.as_ref(), 0..begun).await.is_err() {
+        let (begun, loaded) = load(context, &sink, &target, keys.as_ref(), arguments.records, seed, &interrupt).await;
+        if loaded.is_err() || interrupt.asked() {
+            if !arguments.keep && remove(context, &sink, keys.as_ref(), 0..begun, &interrupt).await.is_err() {
                 context
                     .printer
                     .remark(&format!("up to {} records of the load stay: they cannot be removed", count(begun)));
             }
-            return Err(failure);
+            return if interrupt.asked() { Ok(ExitCode::Interrupted) } else { loaded.map(|()| ExitCode::Success) };
         }
     }
     let plan = plan(arguments, seed);
     let live = Arc::new(Live::default());
     let display = tokio::spawn(show(Arc::clone(&live), run_bar(context, arguments)));
     let stopper = tokio::spawn({
-        let live = Arc::clone(&live);
+        let (live, interrupt) = (Arc::clone(&live), interrupt.clone());
         async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                live.cancel();
-            }
+            interrupt.wait().await;
+            live.cancel();
         }
     });
     let report = run_load(target, &plan, Arc::clone(&live)).await;
     display.abort();
     stopper.abort();
-    let failed = report.operations == 0 && report.errors > 0;
+    let failed = report.errors > 0;
     let view = BenchView {
         workload: format!("{:?}", arguments.workload),
         distribution: plan.distribution.to_string(),
@@ -106,9 +109,13 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
         let stay = count(arguments.records + inserted);
         context.printer.remark(&format!("{stay} records stay; --skip-load uses them again"));
     } else {
-        remove(context, &sink, keys.as_ref(), 0..arguments.records + inserted).await?;
+        remove(context, &sink, keys.as_ref(), 0..arguments.records + inserted, &interrupt).await?;
     }
-    Ok(if failed { ExitCode::Failed } else { ExitCode::Success })
+    Ok(match (interrupt.asked(), failed) {
+        (true, _) => ExitCode::Interrupted,
+        (false, true) => ExitCode::Failed,
+        (false, false) => ExitCode::Success,
+    })
 }
 
 fn plan(arguments: &BenchArguments, seed: u64) -> Plan {
@@ -124,7 +131,7 @@ fn plan(arguments: &BenchArguments, seed: u64) -> Plan {
     }
 }
 
-/// Loads the records; after a failure no further ones. Also says up to which number it has begun to.
+/// Loads the records; after a failure or an interruption no further ones. Also says up to which number it has begun to.
 async fn load(
     context: &Context,
     sink: &StoreSink,
@@ -132,6 +139,7 @@ async fn load(
     keys: &dyn KeySource,
     records: u64,
     seed: u64,
+    interrupt: &Interrupt,
 ) -> (u64, Result<(), CommandError>) {
     let bar = progress::bar(&context.printer, Some(records), false);
     bar.set_message("loading");
@@ -139,7 +147,7 @@ async fn load(
     let (mut begun, mut failure) = (0, None);
     let mut running = FuturesUnordered::new();
     loop {
-        while failure.is_none() && begun < records && running.len() < LOAD_CONCURRENCY {
+        while failure.is_none() && !interrupt.asked() && begun < records && running.len() < LOAD_CONCURRENCY {
             let numbers = begun..records.min(begun + LOAD_BATCH);
             begun = numbers.end;
             let bar = &bar;
@@ -161,6 +169,9 @@ async fn load(
     if let Some(failure) = failure {
         return (begun, Err(failure.into()));
     }
+    if begun < records {
+        return (begun, Ok(()));
+    }
     let seconds = start.elapsed().as_secs_f64().max(1e-6);
     context.printer.remark(&format!(
         "loaded {} records in {seconds:.1} s ({})",
@@ -170,13 +181,15 @@ async fn load(
     (begun, Ok(()))
 }
 
-/// Deletes the records that the run has written.
+/// Deletes the records that the run has written; an interruption that comes meanwhile ends it.
 async fn remove(
     context: &Context,
     sink: &StoreSink,
     keys: &dyn KeySource,
     own: Range<u64>,
+    interrupt: &Interrupt,
 ) -> Result<(), CommandError> {
+    let asked_before = interrupt.asked();
     let bar = progress::bar(&context.printer, Some(own.end - own.start), false);
     bar.set_message("removing");
     let batches = own.clone().step_by(LOAD_BATCH as usize).map(|first| {
@@ -191,6 +204,10 @@ async fn remove(
     let mut running = stream::iter(batches).buffer_unordered(LOAD_CONCURRENCY);
     while let Some(removed) = running.next().await {
         removed?;
+        if interrupt.asked() && !asked_before {
+            context.printer.remark("interrupted: a part of the records stays");
+            break;
+        }
     }
     bar.finish_and_clear();
     Ok(())

@@ -4,10 +4,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,10 +15,11 @@ use crate::{
     CommandError, ExitCode,
     args::ImportArguments,
     context::{Context, typed_durability},
+    interrupt::Interrupt,
     output::count,
     transfer::{
-        FileFormat, ImportPlan, ImportSummary, Importer, LineError, Mark, ProgressFile, RecordReader, StoreSink,
-        TransferError,
+        FileFormat, ImportPlan, ImportSummary, Importer, LineError, Mark, ProgressFile, RecordReader, StandardInput,
+        StoreSink, TransferError,
     },
 };
 
@@ -38,9 +36,10 @@ struct Imported {
 }
 
 pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended {
+    let interrupt = Interrupt::listen()?;
     let from_stdin = arguments.file.as_os_str() == "-";
     let format = arguments.format.unwrap_or_else(|| FileFormat::of(&arguments.file));
-    let (input, length) = open(&arguments.file, from_stdin)?;
+    let (input, length) = open(&arguments.file, from_stdin.then(|| interrupt.clone()))?;
     let progress_file = progress_file(arguments, from_stdin, format);
     let begun = starting_point(arguments, progress_file.as_ref())?;
 
@@ -61,18 +60,16 @@ pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended
     let client = context.connect_for_load().await?.with_durability(typed_durability(arguments.durability));
     let bar = progress::bar(&context.printer, length, true);
     bar.set_position(reader.mark().offset);
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let watcher = tokio::spawn(watch_interrupt(Arc::clone(&interrupted)));
     let plan = ImportPlan {
         prefix: arguments.prefix.clone().into(),
         batch_records: arguments.batch as usize,
         concurrency: arguments.concurrency as usize,
         resume_hint: resume_hint(progress_file.as_ref()),
     };
-    let sink = Arc::new(StoreSink::new(client, arguments.patience));
+    let sink = Arc::new(StoreSink::new(client, arguments.patience, interrupt.clone()));
     let first = reader.mark();
     let records_before = begun.map_or(0, |(_, records)| records);
-    let mut importer = Importer::new(sink, reader, plan, interrupted, records_before);
+    let mut importer = Importer::new(sink, reader, plan, interrupt, records_before);
 
     let start = Instant::now();
     let mut latest: Option<ImportSummary> = None;
@@ -91,7 +88,6 @@ pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended
             }
         })
         .await;
-    watcher.abort();
     bar.finish_and_clear();
     match (result, &progress_file) {
         (Ok(summary), file) => {
@@ -118,9 +114,10 @@ fn report(context: &Context, summary: ImportSummary, elapsed: Duration) -> Ended
     Ok(ExitCode::Success)
 }
 
-fn open(path: &Path, from_stdin: bool) -> Result<(Box<dyn BufRead>, Option<u64>), CommandError> {
-    if from_stdin {
-        return Ok((Box::new(BufReader::with_capacity(READ_BUFFER, std::io::stdin())), None));
+/// Of standard input, what interrupts it.
+fn open(path: &Path, stdin: Option<Interrupt>) -> Result<(Box<dyn BufRead>, Option<u64>), CommandError> {
+    if let Some(interrupt) = stdin {
+        return Ok((Box::new(BufReader::with_capacity(READ_BUFFER, StandardInput::new(interrupt))), None));
     }
     let failed = |source| CommandError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
@@ -173,11 +170,5 @@ fn resume_hint(file: Option<&ProgressFile>) -> String {
     match file {
         Some(_) => "run the same command with --resume to go on".to_owned(),
         None => "run it again from there (with --progress-file FILE it could be resumed)".to_owned(),
-    }
-}
-
-async fn watch_interrupt(interrupted: Arc<AtomicBool>) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        interrupted.store(true, Ordering::Relaxed);
     }
 }

@@ -80,18 +80,15 @@ pub(super) async fn run(context: &Context, arguments: &MoveArguments) -> Ended {
     let bar = progress::bar(&context.printer, Some(100 * parts.len() as u64), false);
     let outcomes = join_all(parts.iter().map(|part| follow(context, &client, part, arguments, &bar))).await;
     bar.finish_and_clear();
-    let mut moves = Vec::new();
-    let mut failure = None;
+    let (mut moves, mut failures) = (Vec::new(), Vec::new());
     for outcome in outcomes {
         match outcome {
             Ok(view) => moves.push(view),
-            Err(error) => failure = Some(error),
+            Err(error) => failures.push(error),
         }
     }
-    if let Some(error) = failure {
-        context.printer.remark("a part did not move; `thermoctl moves` shows the others");
-        return Err(error);
-    }
+    let ended = moves.iter().map(|part: &MoveView| format!("the part of node {} ended as {}", part.node, part.state));
+    CommandError::unless_all(&ended.collect::<Vec<_>>(), failures)?;
     context.printer.print(&moves, |moves| table(context, moves))?;
     match moves.iter().find(|entry| entry.state != "completed") {
         None => Ok(ExitCode::Success),
@@ -116,14 +113,16 @@ async fn follow(
         to_tier: arguments.to.clone(),
         bytes_per_second: arguments.rate.unwrap_or(0),
     };
-    let mut stream =
-        context.admin(client, part.node, "move", |mut admin| async move { admin.move_range(request).await }).await?;
+    // The node goes on with a move that it has taken, whoever hears of it.
+    let may_run = |error: CommandError| error.of_change("`thermoctl moves` shows whether it runs");
+    let mut stream = context
+        .admin(client, part.node, "move", |mut admin| async move { admin.move_range(request).await })
+        .await
+        .map_err(may_run)?;
     let mut latest = MoveProgress::default();
     // A move may take hours: only its begin is bound by the timeout.
-    while let Some(step) = stream.message().await.map_err(|status| CommandError::Admin {
-        operation: "move",
-        node: node.clone(),
-        source: Box::new(status),
+    while let Some(step) = stream.message().await.map_err(|status| {
+        may_run(CommandError::Admin { operation: "move", node: node.clone(), source: Box::new(status) })
     })? {
         bar.inc(u64::from(step.percent.saturating_sub(latest.percent)));
         bar.set_message(format!("{} moved on {node}", bytes(step.bytes)));

@@ -18,8 +18,10 @@ pub(super) async fn run(context: &Context, arguments: &MovesArguments) -> Ended 
             .admin(&client, node, "cancel move", |mut admin| async move {
                 admin.cancel_move(CancelMoveRequest { move_id }).await
             })
-            .await?;
-        context.printer.remark(&format!("cancelled {reference}; what has moved stays where it is"));
+            .await
+            .map_err(|error| error.of_change("`thermoctl moves` shows whether it runs"))?;
+        let cancelled = serde_json::json!({ "move": reference, "state": "cancelled" });
+        context.printer.print(&cancelled, |_| format!("cancelled {reference}; what has moved stays where it is"))?;
         return Ok(ExitCode::Success);
     }
     let answers =

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use serde::Serialize;
 use thermocline_client::Client;
 use thermocline_crds::{
@@ -13,7 +13,8 @@ use thermocline_crds::{
     v1alpha1::{Tiering, ValidatedPolicy},
     validate,
 };
-use thermocline_proto::v1::{NodeStatus, Policy, SetPolicyRequest, Temperature};
+use thermocline_fleet::policy_message::policy_message;
+use thermocline_proto::v1::{NodeStatus, Policy, SetPolicyRequest};
 
 use super::{
     Ended, fleet,
@@ -153,8 +154,14 @@ async fn send(context: &Context, client: &Client, policies: Vec<Policy>) -> Resu
             admin.set_policy(SetPolicyRequest { policy: Some(policy) }).await
         })
     });
-    try_join_all(sent).await?;
-    Ok(())
+    let (mut done, mut failures) = (Vec::new(), Vec::new());
+    for (node, answer) in client.nodes().iter().zip(join_all(sent).await) {
+        match answer {
+            Ok(_) => done.push(format!("node {} took it", node.name)),
+            Err(error) => failures.push(error.of_change("`thermoctl policy show` shows the generation in force")),
+        }
+    }
+    CommandError::unless_all(&done, failures)
 }
 
 /// The policy with tiers in the node's order.
@@ -174,30 +181,7 @@ fn resolve(policy: &ValidatedPolicy, status: &NodeStatus, generation: u64) -> Re
             ));
         }
     }
-    // None at all: the node takes the defaults for its tiers.
-    let temperatures = faster
-        .iter()
-        .filter_map(|name| policy.temperatures.iter().find(|(tier, _)| tier.as_str() == *name))
-        .map(|(tier, temperature)| Temperature {
-            tier: tier.as_str().to_owned(),
-            reads: temperature.reads,
-            per_ms: millis(temperature.per.as_duration()),
-            read_within_ms: millis(temperature.read_within.as_duration()),
-        })
-        .collect();
-    Ok(Policy {
-        generation,
-        tiering_paused: policy.tiering == Tiering::Paused,
-        temperatures,
-        evaluation_interval_ms: millis(policy.evaluation_interval.as_duration()),
-        promote_over_demote: policy.hysteresis,
-        min_residency_ms: millis(policy.min_residency.as_duration()),
-        bytes_per_second: policy.bytes_per_second.map_or(0, |size| size.bytes()),
-    })
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    Ok(policy_message(Some(policy), faster.iter().copied(), generation))
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::{
 
 /// The answer to a write.
 #[derive(Debug, Serialize)]
-pub(super) struct Written {
-    pub(super) version: u64,
+struct Written {
+    version: u64,
 }
 
 pub(super) async fn run(context: &Context, arguments: &PutArguments) -> Ended {

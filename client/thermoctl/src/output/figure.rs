@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use thermocline_crds::quantity::ByteSize;
+
 /// A size in binary units, e.g. `1.5 MiB`.
 #[must_use]
 pub fn bytes(bytes: u64) -> String {
@@ -65,31 +67,12 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
-/// Reads a size as manifests write it: a number with `Ki`, `Mi`, `Gi`, `Ti` (1024) or `K`, `M`, `G`, `T` (1000) or none.
+/// Reads a size as manifests write it.
 ///
 /// # Errors
 /// What is allowed.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    const SUFFIXES: [(&str, u64); 9] = [
-        ("Ki", 1 << 10),
-        ("Mi", 1 << 20),
-        ("Gi", 1 << 30),
-        ("Ti", 1 << 40),
-        ("K", 1_000),
-        ("M", 1_000_000),
-        ("G", 1_000_000_000),
-        ("T", 1_000_000_000_000),
-        ("", 1),
-    ];
-    SUFFIXES
-        .iter()
-        .find_map(|(suffix, factor)| {
-            let number = text.strip_suffix(suffix)?;
-            number.parse::<u64>().ok()?.checked_mul(*factor)
-        })
-        .ok_or_else(|| {
-            format!("{text:?} is not a size; write a whole number with Ki, Mi, Gi, Ti, K, M, G, T or none, e.g. 64Mi")
-        })
+    text.parse::<ByteSize>().map(ByteSize::bytes).map_err(|error| error.to_string())
 }
 
 /// Reads a time span.
@@ -131,13 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_with_binary_and_decimal_suffixes_and_nothing_else() {
-        assert_eq!(parse_bytes("64Mi"), Ok(64 << 20));
-        assert_eq!(parse_bytes("2K"), Ok(2_000));
-        assert_eq!(parse_bytes("17"), Ok(17));
-        for bad in ["", "Mi", "1.5Gi", "-1", "1 Mi", "99999999999Ti"] {
-            assert!(parse_bytes(bad).is_err(), "{bad}");
+    fn sizes_are_read_as_manifests_write_them() {
+        for text in ["64Mi", "64k", "17", "2K", "1.5Gi", "0", "", "99999999999Ti"] {
+            let of_a_manifest = text.parse::<ByteSize>().ok().map(ByteSize::bytes);
+            assert_eq!(parse_bytes(text).ok(), of_a_manifest, "{text}");
         }
+        assert_eq!(parse_bytes("64k"), Ok(64_000));
+        assert!(parse_bytes("64K").unwrap_err().contains("512Mi"), "it says what is allowed");
     }
 
     #[test]

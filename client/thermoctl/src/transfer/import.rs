@@ -6,10 +6,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     io::BufRead,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -21,6 +18,7 @@ use super::{
     TransferError,
     record_reader::{FileRecord, LineError, Mark, RecordReader},
 };
+use crate::interrupt::Interrupt;
 
 /// A batch is closed when it holds so many bytes, whatever its count: well under what one message may carry.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -66,8 +64,8 @@ pub struct Importer<S, R> {
     sink: Arc<S>,
     reader: RecordReader<R>,
     plan: ImportPlan,
-    /// Set by a person's Ctrl-C: the batches in flight are still acknowledged.
-    interrupted: Arc<AtomicBool>,
+    /// A person's Ctrl-C: the batches in flight are still acknowledged.
+    interrupt: Interrupt,
     in_flight: VecDeque<InFlight>,
     held_back: Option<FileRecord>,
     done: ImportSummary,
@@ -75,19 +73,13 @@ pub struct Importer<S, R> {
 
 impl<S: BatchSink, R: BufRead> Importer<S, R> {
     /// Imports what `reader` has still to give; `records` were written before.
-    pub fn new(
-        sink: Arc<S>,
-        reader: RecordReader<R>,
-        plan: ImportPlan,
-        interrupted: Arc<AtomicBool>,
-        records: u64,
-    ) -> Self {
+    pub fn new(sink: Arc<S>, reader: RecordReader<R>, plan: ImportPlan, interrupt: Interrupt, records: u64) -> Self {
         let mark = reader.mark();
         Self {
             sink,
             reader,
             plan,
-            interrupted,
+            interrupt,
             in_flight: VecDeque::new(),
             held_back: None,
             done: ImportSummary { records, mark },
@@ -102,9 +94,24 @@ impl<S: BatchSink, R: BufRead> Importer<S, R> {
         &mut self,
         mut acknowledged: impl FnMut(ImportSummary) -> Result<(), TransferError>,
     ) -> Result<ImportSummary, TransferError> {
+        let ended = self.run_to_end(&mut acknowledged).await;
+        // A read or a batch that fails after the interruption mostly fails by it, and to resume is right after any.
+        if ended.is_err() && self.interrupt.asked() {
+            return Err(TransferError::Interrupted {
+                records: self.done.records,
+                resume: self.plan.resume_hint.clone(),
+            });
+        }
+        ended
+    }
+
+    async fn run_to_end(
+        &mut self,
+        acknowledged: &mut impl FnMut(ImportSummary) -> Result<(), TransferError>,
+    ) -> Result<ImportSummary, TransferError> {
         loop {
-            if self.interrupted.load(Ordering::Relaxed) {
-                self.drain(0, &mut acknowledged).await?;
+            if self.interrupt.asked() {
+                self.drain(0, acknowledged).await?;
                 return Err(TransferError::Interrupted {
                     records: self.done.records,
                     resume: self.plan.resume_hint.clone(),
@@ -116,11 +123,11 @@ impl<S: BatchSink, R: BufRead> Importer<S, R> {
                 let shares_a_key = |flight: &InFlight| batch.iter().any(|record| flight.keys.contains(&record.key));
                 let allowed =
                     if self.in_flight.iter().any(shares_a_key) { 0 } else { self.plan.concurrency.max(1) - 1 };
-                self.drain(allowed, &mut acknowledged).await?;
+                self.drain(allowed, acknowledged).await?;
                 self.send(batch);
             }
             if let Some(source) = stop {
-                self.drain(0, &mut acknowledged).await?;
+                self.drain(0, acknowledged).await?;
                 return Err(TransferError::Line {
                     source,
                     records: self.done.records,
@@ -128,7 +135,7 @@ impl<S: BatchSink, R: BufRead> Importer<S, R> {
                 });
             }
             if ended {
-                self.drain(0, &mut acknowledged).await?;
+                self.drain(0, acknowledged).await?;
                 return Ok(self.done);
             }
         }

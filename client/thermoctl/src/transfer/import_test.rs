@@ -53,7 +53,7 @@ fn importer<'a>(
     });
     let plan =
         ImportPlan { prefix: prefix.into(), batch_records: 2, concurrency: 3, resume_hint: "run it again".to_owned() };
-    Importer::new(Arc::clone(memory), reader, plan, Arc::default(), records)
+    Importer::new(Arc::clone(memory), reader, plan, Interrupt::never(), records)
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +126,9 @@ async fn an_interrupted_import_says_how_far_it_came() {
     let memory = Arc::new(Memory::default());
     let text = lines(&["a", "b", "c", "d"]);
     let mut importer = importer(&text, &memory, "", None);
-    importer.interrupted.store(true, Ordering::Relaxed);
+    let (ask, interrupt) = Interrupt::asked_by();
+    ask.send_replace(true);
+    importer.interrupt = interrupt;
     let error = importer.run(|_| Ok(())).await.unwrap_err();
     assert!(matches!(error, TransferError::Interrupted { records: 0, .. }));
     assert_eq!(error.exit_code(), crate::ExitCode::Interrupted);

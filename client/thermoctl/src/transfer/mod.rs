@@ -1,14 +1,16 @@
 //! Import and export: files of records in, files of records out, both resumable.
 //!
 //! Contract: an import acknowledges records in the order of the file, so "written up to line N" is true of every line
-//! before; a later line with the same key wins, as it would one by one. Records of one file that stopped half-way may
-//! be written again by a resumed run: the same key gets the same value.
+//! before; a later line with the same key wins, as it would one by one. A batch is sent again only if it was certainly
+//! not written; else the import stops. A resumed run writes the batches that were under way again, whatever became of
+//! them.
 
 mod error;
 mod import;
 mod progress_file;
 mod record_reader;
 mod record_writer;
+mod standard_input;
 mod store_sink;
 
 pub use error::TransferError;
@@ -16,6 +18,7 @@ pub use import::{BatchSink, ImportPlan, ImportSummary, Importer};
 pub use progress_file::ProgressFile;
 pub use record_reader::{LineError, Mark, RecordReader};
 pub use record_writer::RecordWriter;
+pub use standard_input::StandardInput;
 pub use store_sink::StoreSink;
 
 use std::path::Path;

@@ -3,20 +3,25 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::future::join_all;
 use thermocline_client::{Batch, Client, Error as ClientError, ErrorKind};
 use tokio::time::Instant;
 
 use super::import::BatchSink;
+use crate::interrupt::Interrupt;
 
 /// Writes batches through a client, one part per node.
 #[derive(Debug, Clone)]
 pub struct StoreSink {
     client: Client,
-    /// How long a batch is tried while nodes are unavailable. A batch of puts may be sent twice: an import gives the
-    /// same keys the same values again.
+    /// How long a batch is tried while nodes are unavailable.
     patience: Duration,
+    /// Ends the tries.
+    interrupt: Interrupt,
 }
+
+/// A key, and its value where it is put and not deleted.
+type Change = (Bytes, Option<Bytes>);
 
 /// Between two tries of a batch; the client has paused within each of its own already.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -24,49 +29,77 @@ const PAUSE: Duration = Duration::from_millis(250);
 impl StoreSink {
     /// Writes through `client`.
     #[must_use]
-    pub const fn new(client: Client, patience: Duration) -> Self {
-        Self { client, patience }
+    pub const fn new(client: Client, patience: Duration, interrupt: Interrupt) -> Self {
+        Self { client, patience, interrupt }
     }
 
     /// Deletes keys, as patiently as records are written.
     ///
     /// # Errors
-    /// The last failure, when patience ran out.
+    /// The last failure, when patience ran out or a person interrupted; at once where it is not known whether a batch was done.
     pub async fn delete(&self, keys: Vec<Bytes>) -> Result<(), ClientError> {
         self.patiently(keys.into_iter().map(|key| (key, None)).collect()).await
     }
 
-    /// Puts what has a value and deletes what has none.
-    async fn once(&self, changes: &[(Bytes, Option<Bytes>)]) -> Result<(), ClientError> {
-        let ranges = self.client.ranges();
-        let mut parts: BTreeMap<usize, Batch> = BTreeMap::new();
-        for (key, value) in changes {
-            let part = parts.entry(ranges.owner(key)).or_default();
-            match value {
-                Some(value) => part.push_put(key.clone(), value.clone()),
-                None => part.push_delete(key.clone()),
-            }
-        }
-        try_join_all(parts.into_values().map(|part| self.client.write(part))).await?;
-        Ok(())
-    }
-
-    async fn patiently(&self, changes: Vec<(Bytes, Option<Bytes>)>) -> Result<(), ClientError> {
+    /// Sends again what a node certainly did not do. What it may have done is not: another client may have written the key
+    /// since, and the second sending would undo that.
+    async fn patiently(&self, mut changes: Vec<Change>) -> Result<(), ClientError> {
         let give_up = Instant::now() + self.patience;
         loop {
-            let Err(error) = self.once(&changes).await else {
+            let (left, error) = self.once(changes).await?;
+            let Some(error) = error else {
                 return Ok(());
             };
-            let passes = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown)
-                // The ranges changed between grouping and sending: group again.
-                || matches!(error, ClientError::BatchSpansNodes { .. });
-            if !passes || Instant::now() + PAUSE >= give_up {
+            if Instant::now() + PAUSE >= give_up || self.interrupt.asked() {
                 return Err(error);
             }
             tracing::info!(%error, "a batch is tried again");
             tokio::time::sleep(PAUSE).await;
+            changes = left;
         }
     }
+
+    /// Puts what has a value and deletes what has none. What was certainly not done, and why not; fails where that is not
+    /// certain or trying again does not help.
+    async fn once(&self, changes: Vec<Change>) -> Result<(Vec<Change>, Option<ClientError>), ClientError> {
+        let ranges = self.client.ranges();
+        let mut parts: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
+        for change in changes {
+            parts.entry(ranges.owner(&change.0)).or_default().push(change);
+        }
+        // All are waited for: one that is dropped on the way may have been done.
+        let sent = join_all(parts.into_values().map(async |part| (self.client.write(batch(&part)).await, part))).await;
+        let (mut left, mut passing, mut final_error) = (Vec::new(), None, None);
+        for (outcome, part) in sent {
+            match outcome {
+                Ok(_version) => {}
+                Err(error) if passes(&error) => {
+                    left.extend(part);
+                    passing = Some(error);
+                }
+                Err(error) => final_error = Some(error),
+            }
+        }
+        final_error.map_or(Ok((left, passing)), Err)
+    }
+}
+
+/// Whether nothing was done, and it may work the next time.
+fn passes(error: &ClientError) -> bool {
+    error.kind() == ErrorKind::Unavailable
+        // The ranges changed between grouping and sending: group again.
+        || matches!(error, ClientError::BatchSpansNodes { .. })
+}
+
+fn batch(changes: &[Change]) -> Batch {
+    let mut batch = Batch::with_capacity(changes.len());
+    for (key, value) in changes {
+        match value {
+            Some(value) => batch.push_put(key.clone(), value.clone()),
+            None => batch.push_delete(key.clone()),
+        }
+    }
+    batch
 }
 
 impl BatchSink for StoreSink {

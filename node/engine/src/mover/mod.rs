@@ -103,12 +103,12 @@ impl Inner {
     }
 }
 
-/// Asks a move to end.
+/// Asks a move or a scan to end.
 #[derive(Debug, Default)]
 pub struct Cancel(AtomicBool);
 
 impl Cancel {
-    /// Asks; the move ends at its next step and undoes nothing: what was moved stays moved.
+    /// Asks; it ends at its next step. A move undoes nothing: what was moved stays moved.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::SeqCst);
     }

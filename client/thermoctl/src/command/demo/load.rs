@@ -15,6 +15,7 @@ use thermocline_client::{Client, Error as ClientError};
 
 use crate::{
     CommandError,
+    interrupt::Interrupt,
     transfer::{BatchSink, StoreSink},
     workload::{Operation, OperationKind, Outcome, Target},
 };
@@ -33,7 +34,7 @@ pub(super) async fn import(client: &Client, records: &[(Bytes, Bytes)], done: &A
     order.sort_by(|one, other| one.0.cmp(&other.0));
     // Each batch takes from all over the key space, so that all nodes are busy from the first on.
     let stride = order.len().div_ceil(BATCH).max(1);
-    let sink = StoreSink::new(client.clone(), PATIENCE);
+    let sink = StoreSink::new(client.clone(), PATIENCE, Interrupt::never());
     stream::iter(0..stride)
         .map(|first| {
             let batch: Vec<(Bytes, Bytes)> =

@@ -1,0 +1,214 @@
+//! What the binary says and does where it is interrupted, or where it can do a part of what it was asked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../../tests/support/mod.rs"]
+#[allow(dead_code)] // Shared with the client's tests, which use all of it.
+mod support;
+
+use std::{process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Fault, Node};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, ChildStdin, Command},
+    time::{sleep, timeout},
+};
+use tonic::Code;
+
+/// Far beyond what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Cluster {
+    low: Node,
+    high: Node,
+    endpoints: String,
+}
+
+/// A run of the binary that goes on, with its standard input.
+struct Running {
+    child: Child,
+    stdin: ChildStdin,
+}
+
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let (low, high) = (Node::start("low", "", "m").await, Node::start("high", "m", "").await);
+        let entry = |node: &Node| {
+            let (_, admin_port) = node.endpoint.admin.rsplit_once(':').unwrap();
+            format!("{}:{admin_port}", node.endpoint.kv)
+        };
+        let endpoints = format!("{},{}", entry(&low), entry(&high));
+        Self { low, high, endpoints }
+    }
+
+    fn begin(&self, arguments: &[&str]) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_thermoctl"))
+            .args(["--endpoints", &self.endpoints])
+            .args(arguments)
+            .env_remove("THERMOCLINE_HOME")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        Running { child, stdin }
+    }
+
+    async fn run(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut running = self.begin(arguments);
+        running.stdin.write_all(input.as_bytes()).await.unwrap();
+        running.stdin.shutdown().await.unwrap();
+        let Running { child, stdin } = running;
+        drop(stdin);
+        ended(child).await
+    }
+
+    /// Waits until the first node was called so.
+    async fn called(&self, call: &str) {
+        let asked = async {
+            while !self.low.calls().contains(&call) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, asked).await.unwrap();
+    }
+}
+
+impl Running {
+    fn interrupt(&self) {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
+    }
+}
+
+async fn ended(child: Child) -> Ended {
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it does not end").unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn an_import_that_waits_for_its_input_is_ended_by_ctrl_c() {
+    let cluster = Cluster::start().await;
+    let mut running = cluster.begin(&["import", "--batch", "1"]);
+    running.stdin.write_all(b"{\"key\":\"a\",\"value\":\"1\"}\n").await.unwrap();
+    cluster.called("write").await;
+    running.interrupt();
+    let Running { child, stdin } = running;
+    let ended = ended(child).await;
+    drop(stdin);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("stopped; 1 records are written"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_does_not_wait_for_what_is_under_way() {
+    let cluster = Cluster::start().await;
+    cluster.low.fault(Fault::DoAndHang);
+    let mut running = cluster.begin(&["--timeout", "10m", "import", "--batch", "1"]);
+    running.stdin.write_all(b"{\"key\":\"a\",\"value\":\"1\"}\n").await.unwrap();
+    cluster.called("write").await;
+    let ended_by_itself = async {
+        while running.child.try_wait().unwrap().is_none() {
+            running.interrupt();
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, ended_by_itself).await.expect("it waits for the call");
+    let Running { child, stdin } = running;
+    let ended = ended(child).await;
+    drop(stdin);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_bench_that_is_interrupted_says_so_and_removes_what_it_wrote() {
+    let cluster = Cluster::start().await;
+    let running = cluster.begin(&["bench", "uniform", "--records", "50", "--duration", "10m", "--workers", "2"]);
+    cluster.called("get").await;
+    running.interrupt();
+    let ended = ended(running.child).await;
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stdout.contains("operations in"), "what was measured is told: {ended:?}");
+    assert!(cluster.low.state.lock().unwrap().records.is_empty());
+}
+
+#[tokio::test]
+async fn a_bench_with_an_operation_that_failed_has_failed() {
+    let cluster = Cluster::start().await;
+    cluster.low.fault(Fault::Refuse(Code::FailedPrecondition));
+    let bench = ["bench", "uniform", "--records", "50", "--operations", "50", "--skip-load", "--workers", "1"];
+    let ran = cluster.run(&bench, "").await;
+    assert!(ran.code == Some(1) && ran.stdout.contains("first failure"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn an_import_does_not_send_again_what_may_have_been_written() {
+    let cluster = Cluster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.jsonl");
+    std::fs::write(&file, "{\"key\":\"a\",\"value\":\"1\"}\n").unwrap();
+    let path = file.to_str().unwrap();
+    cluster.low.fault(Fault::DoAndFail(Code::Unavailable));
+    let ran = cluster.run(&["import", path], "").await;
+    assert_eq!(ran.code, Some(6), "{ran:?}");
+    assert!(ran.stderr.contains("may or may not") && ran.stderr.contains("--resume"), "{ran:?}");
+    assert_eq!(cluster.low.calls(), ["write"], "another client may have written since");
+    let resumed = cluster.run(&["import", path, "--resume"], "").await;
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+}
+
+#[tokio::test]
+async fn an_import_sends_again_what_was_certainly_not_written_and_nothing_else() {
+    let cluster = Cluster::start().await;
+    // More than the client tries by itself.
+    for _ in 0..8 {
+        cluster.high.fault(Fault::Refuse(Code::ResourceExhausted));
+    }
+    let ran = cluster.run(&["import"], "{\"key\":\"a\",\"value\":\"1\"}\n{\"key\":\"z\",\"value\":\"2\"}\n").await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(cluster.low.calls(), ["write"], "its part was written at once");
+    assert_eq!(cluster.high.calls().len(), 9);
+}
+
+#[tokio::test]
+async fn deletions_are_told_in_one_document_and_those_before_a_failure_too() {
+    let cluster = Cluster::start().await;
+    let ran = cluster.run(&["del", "a", "z", "-o", "json"], "").await;
+    let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &told[0]["key"], &told[1]["key"]), (Some(0), &"a".into(), &"z".into()));
+    assert!(told[0]["version"].is_u64());
+
+    cluster.high.fault(Fault::Refuse(Code::FailedPrecondition));
+    let partly = cluster.run(&["del", "a", "z", "b", "-o", "json"], "").await;
+    assert_eq!(partly.code, Some(7), "not \"nothing was changed\": {partly:?}");
+    assert!(partly.stderr.contains("\"a\" was deleted") && !partly.stderr.contains("\"b\""), "{partly:?}");
+    let told: Vec<serde_json::Value> = serde_json::from_str(&partly.stdout).unwrap();
+    assert_eq!(told.len(), 1);
+
+    cluster.low.fault(Fault::Refuse(Code::FailedPrecondition));
+    let nothing = cluster.run(&["del", "a", "-o", "json"], "").await;
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(1), ""));
+}
+
+#[tokio::test]
+async fn a_move_that_is_cancelled_is_told_in_the_form_asked_for() {
+    let cluster = Cluster::start().await;
+    let reference = format!("{}/3", cluster.low.endpoint.kv);
+    let ran = cluster.run(&["moves", "--cancel", &reference, "-o", "json"], "").await;
+    let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &told["move"], &told["state"]), (Some(0), &reference.into(), &"cancelled".into()));
+}
