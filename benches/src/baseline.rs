@@ -2,11 +2,22 @@
 
 use std::path::Path;
 
+use rocksdb::statistics::StatsLevel;
 use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Options};
 use thermocline_engine::{Medium, Profile};
 
-/// A plain database in a new folder, with the memory that the engine's tiers would have together.
+/// A plain database in a new folder, with the memory that the engine's tiers would have together. Its statistics are at
+/// their default level: each operation is timed, which is where its latencies come from.
 pub fn rocksdb(folder: &Path, memory: u64) -> anyhow::Result<DB> {
+    open(folder, memory, StatsLevel::ExceptDetailedTimers)
+}
+
+/// The same with tickers alone, as the engine sets its RocksDB: it times one operation in eight itself.
+pub fn rocksdb_without_timers(folder: &Path, memory: u64) -> anyhow::Result<DB> {
+    open(folder, memory, StatsLevel::ExceptHistogramOrTimers)
+}
+
+fn open(folder: &Path, memory: u64, statistics: StatsLevel) -> anyhow::Result<DB> {
     if folder.exists() {
         std::fs::remove_dir_all(folder)?;
     }
@@ -28,6 +39,7 @@ pub fn rocksdb(folder: &Path, memory: u64) -> anyhow::Result<DB> {
     options.set_max_bytes_for_level_base(hot.write_buffer_bytes * 4);
     options.set_compression_type(DBCompressionType::Lz4);
     options.enable_statistics();
+    options.set_statistics_level(statistics);
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&Cache::new_hyper_clock_cache(cache as usize, 0));
     table.set_block_size(hot.block_bytes as usize);

@@ -1,11 +1,12 @@
 //! The figures of the README: puts, cached reads, batches, multi-gets, reads of data larger than memory.
 
 use std::hint::black_box;
+use std::path::Path;
 
-use rocksdb::WriteBatch;
+use rocksdb::{DB, WriteBatch};
 use thermocline_engine::{Batch, Durability, Engine};
 
-use crate::baseline::rocksdb;
+use crate::baseline::{rocksdb, rocksdb_without_timers};
 use crate::load::{Bench, Draw, in_turn, key, milliseconds, rate, value};
 use crate::report::Report;
 use crate::stores::engine;
@@ -31,7 +32,8 @@ pub fn run(bench: &Bench, report: &mut Report, only: &[Figure]) -> anyhow::Resul
     let wanted = |figure| only.is_empty() || only.contains(&figure);
     if wanted(Figure::Puts) {
         for bytes in [100, 1000] {
-            puts(bench, report, bytes)?;
+            puts(bench, report, bytes, "", rocksdb)?;
+            puts(bench, report, bytes, ", raw without its timers", rocksdb_without_timers)?;
         }
     }
     if wanted(Figure::CachedReads) {
@@ -49,7 +51,13 @@ pub fn run(bench: &Bench, report: &mut Report, only: &[Figure]) -> anyhow::Resul
 }
 
 /// Single puts of random keys, acknowledged from the page cache (`Wal`).
-fn puts(bench: &Bench, report: &mut Report, bytes: usize) -> anyhow::Result<()> {
+fn puts(
+    bench: &Bench,
+    report: &mut Report,
+    bytes: usize,
+    against: &str,
+    baseline: impl Fn(&Path, u64) -> anyhow::Result<DB>,
+) -> anyhow::Result<()> {
     const COUNT: usize = 200_000;
     const TURN: usize = 10_000;
     let value = value(&mut bench.random(), bytes);
@@ -57,7 +65,7 @@ fn puts(bench: &Bench, report: &mut Report, bytes: usize) -> anyhow::Result<()> 
     let mut pairs = Vec::new();
     for round in 0..bench.rounds {
         let engine = engine(&bench.folder.join("ours"), MEMORY, 8 << 20)?;
-        let raw = rocksdb(&bench.folder.join("raw"), MEMORY)?;
+        let raw = baseline(&bench.folder.join("raw"), MEMORY)?;
         // In short turns, so that flushes, compactions and what else runs on the machine fall on both sides alike.
         for (turn, draws) in draws.chunks_exact(TURN).enumerate() {
             let ours = || {
@@ -70,7 +78,7 @@ fn puts(bench: &Bench, report: &mut Report, bytes: usize) -> anyhow::Result<()> 
             pairs.push(in_turn(round + turn, ours, raw)?);
         }
     }
-    let name = format!("single puts, {bytes} B, uniform, durability Wal, 1 thread");
+    let name = format!("single puts, {bytes} B, uniform, durability Wal, 1 thread{against}");
     report.pair(&name, "puts/s", &pairs, ">= 0.95 x", |ratio| ratio >= 0.95);
     Ok(())
 }
