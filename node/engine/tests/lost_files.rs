@@ -72,9 +72,11 @@ fn a_store_whose_database_is_gone_is_refused_and_keeps_what_is_left() {
     lost(options(folder.path(), 2), &root.join("wal"));
     // Files of a tier alone tell it too, of one that is to leave the store as well.
     std::fs::rename(root.join("wal"), folder.path().join("log")).unwrap();
-    let cold = folder.path().join("cold/data");
-    lost(options(folder.path(), 2), &cold);
-    lost(only_first(folder.path()), &cold);
+    // The fastest may still have a file of deletes that its compaction is not done with.
+    let data = ["hot/data", "cold/data"].map(|data| folder.path().join(data));
+    let first = data.iter().find(|data| !files(data).is_empty()).unwrap();
+    lost(options(folder.path(), 2), first);
+    lost(only_first(folder.path()), first);
     std::fs::rename(folder.path().join("log"), root.join("wal")).unwrap();
     assert_eq!(files(folder.path()), left);
 

@@ -110,3 +110,40 @@ fn a_tier_that_was_emptied_takes_data_again_when_somebody_moves_some_there() {
     engine.reclassify().unwrap();
     assert!(count_in(&engine, "cold", KEYS) > 1);
 }
+
+fn keys_told(engine: &Engine, tier: &str) -> u64 {
+    engine.stats().tiers.iter().find(|report| report.name == tier).unwrap().keys
+}
+
+#[test]
+fn a_tier_that_holds_records_is_never_told_empty_whatever_was_deleted_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = support::open(folder.path(), 1);
+    // What is left of these in the file are the deletes, and each counts for less than nothing.
+    for i in 0..5000 {
+        put(&engine, &key(i), b"v");
+        engine.delete(&key(i), Durability::Wal).unwrap();
+    }
+    engine.flush().unwrap();
+    assert_eq!(keys_told(&engine, "hot"), 0);
+    (10_000..11_000).for_each(|i| _ = put(&engine, &key(i), b"v"));
+    engine.flush().unwrap();
+    assert!(keys_told(&engine, "hot") > 0);
+}
+
+#[test]
+fn a_tier_is_told_empty_when_it_was_emptied_by_moves_that_somebody_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = support::open(folder.path(), 3);
+    for _ in 0..2 {
+        // Twice the same keys: the second copies hide the first.
+        (0..3000).for_each(|i| _ = put(&engine, &key(i), b"v"));
+        move_all(&engine, "warm");
+    }
+    assert!(keys_told(&engine, "warm") > 0);
+    assert_eq!(keys_told(&engine, "hot"), 0);
+    move_all(&engine, "cold");
+    assert_eq!(keys_told(&engine, "warm"), 0);
+    assert!(keys_told(&engine, "cold") > 0);
+    audit(&engine);
+}

@@ -36,10 +36,10 @@ pub enum AdmissionError {
         waiting: usize,
     },
     /// The requests at hand, or the answers on their way, hold as many bytes as they may.
-    #[error(
-        "the node is overloaded: requests in hand, or answers on their way, hold {limit} bytes already; retry later"
-    )]
+    #[error("the node is overloaded: {what} may hold {limit} bytes together, and this is more; retry later")]
     BytesFull {
+        /// Which of them.
+        what: &'static str,
         /// How many they may.
         limit: usize,
     },
@@ -93,8 +93,8 @@ impl AdmissionPool {
                 limits,
                 permits: Arc::new(Semaphore::new(limits.running)),
                 waiting: AtomicUsize::new(0),
-                bytes: ByteBound::new(limits.bytes),
-                answers: ByteBound::new(limits.bytes),
+                bytes: ByteBound::new("requests in hand", limits.bytes),
+                answers: ByteBound::new("answers on their way", limits.bytes),
                 refused: AtomicU64::new(0),
             }),
         }
@@ -149,8 +149,8 @@ impl AdmissionPool {
 
     /// Counts more bytes of a request or an answer.
     pub fn grow(&self, held: &mut HeldBytes, bytes: usize) -> Result<(), AdmissionError> {
-        let limit = self.inner.limits.bytes;
-        if held.grow(bytes) { Ok(()) } else { Err(self.refuse(AdmissionError::BytesFull { limit })) }
+        let refused = AdmissionError::BytesFull { what: held.what(), limit: self.inner.limits.bytes };
+        if held.grow(bytes) { Ok(()) } else { Err(self.refuse(refused)) }
     }
 
     /// What the pool is doing.

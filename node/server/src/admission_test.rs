@@ -50,7 +50,10 @@ async fn a_call_beyond_the_queue_is_refused_at_once_and_room_admits_again() {
 async fn bytes_in_hand_are_bounded_and_given_back() {
     let pool = AdmissionPool::new(SMALL);
     let (release, running) = occupy(&pool).await;
-    assert_eq!(pool.run(91, None, || ()).await, Err(AdmissionError::BytesFull { limit: 100 }));
+    assert_eq!(
+        pool.run(91, None, || ()).await,
+        Err(AdmissionError::BytesFull { what: "requests in hand", limit: 100 })
+    );
     drop(release);
     running.await.unwrap();
     assert_eq!(pool.run(100, None, || 1).await, Ok(1));

@@ -11,6 +11,7 @@ pub struct ByteBound {
 
 #[derive(Debug)]
 struct Inner {
+    what: &'static str,
     limit: usize,
     held: AtomicUsize,
 }
@@ -23,9 +24,9 @@ pub struct HeldBytes {
 }
 
 impl ByteBound {
-    /// At most so many bytes at once.
-    pub fn new(limit: usize) -> Self {
-        Self { inner: Arc::new(Inner { limit, held: AtomicUsize::new(0) }) }
+    /// At most so many bytes at once; `what` holds them.
+    pub fn new(what: &'static str, limit: usize) -> Self {
+        Self { inner: Arc::new(Inner { what, limit, held: AtomicUsize::new(0) }) }
     }
 
     /// No bytes yet.
@@ -35,6 +36,11 @@ impl ByteBound {
 }
 
 impl HeldBytes {
+    /// What holds them.
+    pub fn what(&self) -> &'static str {
+        self.inner.what
+    }
+
     /// Holds so many more, where they fit; whether they did.
     pub fn grow(&mut self, more: usize) -> bool {
         // A count that guards nothing but itself needs no ordering.
@@ -64,7 +70,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_held_and_what_goes_makes_room() {
-        let bound = ByteBound::new(10);
+        let bound = ByteBound::new("tests", 10);
         let (mut first, mut second) = (bound.nothing(), bound.nothing());
         assert!(first.grow(4) && first.grow(3) && !first.grow(4));
         assert!(second.grow(3) && !second.grow(1));

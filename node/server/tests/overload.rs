@@ -60,7 +60,7 @@ async fn requests_that_hold_too_many_bytes_together_are_refused() {
     });
     let refused = kv.clone().write(half()).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert!(refused.message().contains("hold 75497472 bytes already"), "{refused}");
+    assert!(refused.message().contains("requests in hand may hold 75497472 bytes together"), "{refused}");
     running.await.unwrap().unwrap();
     waiting.await.unwrap().unwrap();
 }

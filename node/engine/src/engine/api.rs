@@ -229,6 +229,8 @@ impl Engine {
         inner.tiers[to].set_leaving(false);
         let moved = self.move_leased(&lease, request, to, pace);
         drop(lease);
+        // Whoever had this moved wants the space, and may want to take the tier away.
+        (0..to).for_each(|tier| inner.all_left_is_due(tier));
         inner.compact_due(moved)
     }
 

@@ -88,7 +88,7 @@ impl Inner {
                 capacity_bytes: self.space.capacity(tier, settings.size_bytes, used_bytes),
                 used_bytes,
                 logical_bytes: logical_in_files + buffers,
-                keys: self.database.property(tier, "rocksdb.estimate-num-keys"),
+                keys: self.database.keys(tier),
                 reads,
                 read_share: if all_reads == 0 { 0.0 } else { reads as f64 / all_reads as f64 },
                 read_latency: state.stats.latency(),

@@ -245,7 +245,7 @@ impl Inner {
     }
 
     /// Has all that moves left in a tier compacted, however little it is.
-    pub(super) fn all_left_is_due(&self, tier: usize) {
+    pub(crate) fn all_left_is_due(&self, tier: usize) {
         let due = self.mover.deletes.lock().entry(tier).or_default().take();
         self.mover.due.lock().extend(due.into_iter().map(|range| (tier, range)));
     }

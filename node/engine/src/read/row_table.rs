@@ -96,13 +96,23 @@ impl RowTable {
         }
         let hash = row.at().hash();
         let shard = self.shard(hash);
+        // Freed without the lock, which is dropped first: a large row may take the place of thousands.
+        let mut gone = Vec::new();
         let mut rows = shard.rows.write();
         let mut bytes = shard.bytes.load(Ordering::Relaxed);
         if let Ok(old) = rows.table.find_entry(hash, |known| known.at() == row.at()) {
-            bytes -= old.remove().0.cost();
+            let (old, _) = old.remove();
+            bytes -= old.cost();
+            gone.push(old);
         }
         while bytes + cost > self.shard_capacity {
-            bytes -= rows.take_one().map_or(bytes, |row| row.cost());
+            match rows.take_one() {
+                Some(row) => {
+                    bytes -= row.cost();
+                    gone.push(row);
+                }
+                None => bytes = 0,
+            }
         }
         rows.table.insert_unique(hash, row, |row| row.at().hash());
         shard.bytes.store(bytes + cost, Ordering::Relaxed);

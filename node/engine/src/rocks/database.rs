@@ -20,6 +20,8 @@ use crate::options::EngineOptions;
 use crate::tier::Profile;
 
 pub(super) const META: &str = "meta";
+/// Deletes that are passed over to find out whether a tier has records: more than moves leave without compacting them.
+const LOOKED_THROUGH: u64 = 20_000;
 
 /// What the database needs to know of a tier to open it.
 #[derive(Debug, Clone)]
@@ -304,6 +306,22 @@ impl Database {
             .get_approximate_sizes_cf_with_options(self.tier(tier), &options, &[rocksdb::Range::new(start, end)])
             .attempting("estimate the size of a range")?;
         Ok(sizes.first().copied().unwrap_or(0))
+    }
+
+    /// The records of a tier, as RocksDB estimates them; 0 only and always where there is none, since a tier may be taken
+    /// away then. Deletes count in the estimate for less than nothing or for something, whatever they hide.
+    ///
+    /// A tier with nothing but a pile of deletes is not looked through: it counts as one record until it is compacted.
+    pub(crate) fn keys(&self, tier: usize) -> u64 {
+        let mut options = ReadOptions::default();
+        options.set_max_skippable_internal_keys(LOOKED_THROUGH);
+        options.fill_cache(false);
+        let mut iterator = self.raw().raw_iterator_cf_opt(self.tier(tier), options);
+        iterator.seek_to_first();
+        if !iterator.valid() && iterator.status().is_ok() {
+            return 0;
+        }
+        self.property(tier, "rocksdb.estimate-num-keys").max(1)
     }
 
     /// The bytes of a tier's files and memtables.

@@ -21,6 +21,8 @@ use crate::{health, http};
 /// Calls of one connection that are read at once. What they all hold together is bounded by [`Counted`] while they
 /// arrive, and by admission from then on.
 const CALLS_PER_CONNECTION: usize = 256;
+/// Time for a request to arrive: a largest batch at 10 Mbit/s.
+const ARRIVAL: Duration = Duration::from_secs(60);
 /// A client whose machine has vanished is noticed after this and the time of the answer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
@@ -40,7 +42,7 @@ impl Node {
             metrics: Arc::clone(&facade.metrics),
         });
         let kv = KvServer::new(KvService::new(plane)).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let kv = Counted::new(kv, facade.requests.clone());
+        let kv = Counted::new(kv, facade.requests.clone(), ARRIVAL);
         let admin =
             AdminServer::new(AdminService::new(Arc::clone(&facade), Arc::clone(&self.moves), self.accepting.clone()));
 

@@ -5,10 +5,12 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{FutureExt, Map};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -24,15 +26,17 @@ use crate::service::status;
 pub struct Counted<S> {
     inner: S,
     requests: AdmissionPool,
+    arrival: Duration,
 }
 
 /// Put into the extensions of an answer, it is held until the answer has left.
 pub type AnswerHeld = Arc<HeldBytes>;
 
 impl<S> Counted<S> {
-    /// Counts against this pool.
-    pub fn new(inner: S, requests: AdmissionPool) -> Self {
-        Self { inner, requests }
+    /// Counts against this pool. A request has so long to arrive: what has come of it holds room that others need, and a
+    /// client may stop in the middle without its connection ending.
+    pub fn new(inner: S, requests: AdmissionPool, arrival: Duration) -> Self {
+        Self { inner, requests, arrival }
     }
 }
 
@@ -56,7 +60,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let held = self.requests.request_bytes();
-        let request = request.map(|body| Arriving { body, held, requests: self.requests.clone() });
+        let (requests, arrival) = (self.requests.clone(), self.arrival);
+        let request = request.map(|body| Arriving { body, held, requests, arrival, patience: None });
         let until_left: fn(Outcome) -> Outcome = |outcome| outcome.map(held_until_left);
         self.inner.call(request).map(until_left)
     }
@@ -75,6 +80,17 @@ pub struct Arriving {
     body: Body,
     held: HeldBytes,
     requests: AdmissionPool,
+    arrival: Duration,
+    /// Ends the wait for the rest; from the first time that there was a wait.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Arriving {
+    /// Whether the rest took too long.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.arrival)));
+        patience.as_mut().poll(context).is_ready()
+    }
 }
 
 impl HttpBody for Arriving {
@@ -82,15 +98,20 @@ impl HttpBody for Arriving {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { body, held, requests } = &mut *self;
-        Pin::new(body).poll_frame(context).map(|next| {
-            let frame = next?;
-            Some(frame.and_then(|frame| {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                requests.grow(held, bytes).map_err(|error| status::of_admission(&error))?;
-                Ok(frame)
-            }))
-        })
+        let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(context) else {
+            if self.is_late(context) {
+                let late = format!("the request did not arrive within {:?}; it had no effect", self.arrival);
+                return Poll::Ready(Some(Err(Status::deadline_exceeded(late))));
+            }
+            return Poll::Pending;
+        };
+        let Self { held, requests, .. } = &mut *self;
+        Poll::Ready(next.map(|frame| {
+            let frame = frame?;
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            requests.grow(held, bytes).map_err(|error| status::of_admission(&error))?;
+            Ok(frame)
+        }))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,6 +7,7 @@ use super::*;
 use crate::admission::Limits;
 
 const LIMIT: usize = 100;
+const LONG: Duration = Duration::from_secs(60);
 
 fn pool() -> AdmissionPool {
     AdmissionPool::new(Limits { running: 1, waiting: 1, bytes: LIMIT })
@@ -57,6 +58,8 @@ async fn a_request_is_counted_while_it_arrives_and_given_back_once_it_is_decoded
         body: Body::new(Pieces(pieces)),
         held: pool.request_bytes(),
         requests: pool.clone(),
+        arrival: LONG,
+        patience: None,
     };
     let mut first = arriving(vec![&[0; 40], &[0; 40]]);
     for _ in 0..2 {
@@ -74,7 +77,7 @@ async fn a_request_is_counted_while_it_arrives_and_given_back_once_it_is_decoded
 #[tokio::test]
 async fn a_large_answer_is_counted_until_it_has_left() {
     let pool = pool();
-    let mut service = Counted::new(LargeAnswers(pool.clone()), pool.clone());
+    let mut service = Counted::new(LargeAnswers(pool.clone()), pool.clone(), LONG);
     let response = service.call(Request::new(Body::empty())).await.unwrap();
     let mut more = pool.answer_bytes();
     assert!(pool.grow(&mut more, 41).is_err(), "nobody has read it yet");
@@ -84,4 +87,32 @@ async fn a_large_answer_is_counted_until_it_has_left() {
     assert!(next(&mut body).await.is_none());
     drop(body);
     assert!(pool.grow(&mut more, LIMIT).is_ok());
+}
+
+/// A body that stops in the middle.
+struct Stalled(bool);
+
+impl HttpBody for Stalled {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; LIMIT])))))
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_stops_in_the_middle_keeps_others_out_for_a_bounded_time() {
+    let pool = pool();
+    let (body, held, requests) = (Body::new(Stalled(false)), pool.request_bytes(), pool.clone());
+    let mut stalled = Arriving { body, held, requests, arrival: Duration::from_millis(50), patience: None };
+    next(&mut stalled).await.unwrap().unwrap();
+    assert!(pool.grow(&mut pool.request_bytes(), 1).is_err());
+    let ended = tokio::time::timeout(LONG, next(&mut stalled)).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(ended.code(), Code::DeadlineExceeded, "{ended}");
+    drop(stalled);
+    assert!(pool.grow(&mut pool.request_bytes(), LIMIT).is_ok());
 }
