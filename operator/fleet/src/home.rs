@@ -144,10 +144,11 @@ pub trait Home: Send + Sync + 'static {
         async move { self.stop(&run.name).await }
     }
 
-    /// Keeps what a node would be started with up to date while it runs, so that whoever starts it starts it right.
+    /// Keeps what a node would be started with up to date while it runs, in what a running node can change: whoever starts it
+    /// starts it right, and with nothing that it may refuse.
     fn prepare(&self, run: &NodeRun) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// What a node was last prepared or run with; `None` if it never was.
+    /// What a node last served with or, if it never has, was last run with; `None` if it never was.
     fn kept(&self, name: &str) -> impl Future<Output = Result<Option<NodeConfig>, Self::Error>> + Send;
 
     /// Tells clients where the nodes are.

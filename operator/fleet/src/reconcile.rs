@@ -98,8 +98,10 @@ pub fn reconcile(desired: &Desired, facts: Facts<'_>) -> Plan {
             }
             Some(Presence::Stopping) => {}
             Some(Presence::Running { fingerprint, .. }) if *fingerprint != node.run.fingerprint => {
+                // What it can change while it runs reaches it also while it waits.
                 if let Some(reason) = lost_tier(name, node, facts) {
                     plan.held.insert(name.clone(), reason);
+                    send(&mut plan, name, node, status);
                     continue;
                 }
                 let alone = || desired.nodes.keys().all(|other| other == name || serves(statuses.get(other)));
@@ -113,6 +115,8 @@ pub fn reconcile(desired: &Desired, facts: Facts<'_>) -> Plan {
                 if may_go {
                     replacing = true;
                     plan.actions.push(Action::Replace(name.clone()));
+                } else {
+                    send(&mut plan, name, node, status);
                 }
             }
             Some(Presence::Running { .. }) => send(&mut plan, name, node, status),
@@ -129,7 +133,7 @@ fn is_due(presence: Option<&Presence>) -> bool {
     }
 }
 
-/// What a node that runs with the right configuration has not been told yet.
+/// What a node that runs has not been told yet.
 fn send(plan: &mut Plan, name: &str, node: &DesiredNode, status: Option<&v1::NodeStatus>) {
     let Some(status) = status.filter(|status| status.health() != v1::Health::Draining) else {
         return;
@@ -137,9 +141,16 @@ fn send(plan: &mut Plan, name: &str, node: &DesiredNode, status: Option<&v1::Nod
     if status.tiers_generation != node.tiers.generation {
         plan.actions.push(Action::SetTiers(name.to_owned()));
     }
-    if status.policy_generation != node.policy.generation {
+    if status.policy_generation != node.policy.generation && takes(status, &node.policy) {
         plan.actions.push(Action::SetPolicy(name.to_owned()));
     }
+}
+
+/// Whether a node with these tiers takes a policy: one that waits for a new tier does not, where the policy is about it.
+fn takes(status: &v1::NodeStatus, policy: &v1::Policy) -> bool {
+    let slowest = status.tiers.iter().map(|tier| tier.rank).max();
+    let faster = |name: &str| status.tiers.iter().any(|tier| tier.name == name && Some(tier.rank) != slowest);
+    policy.temperatures.iter().all(|temperature| faster(&temperature.tier))
 }
 
 /// Why a node cannot lose a tier: it holds data, by what the node says or, where it is not heard, by what it said last.

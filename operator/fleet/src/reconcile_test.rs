@@ -166,6 +166,25 @@ fn a_tier_that_holds_data_is_not_taken_away() {
 }
 
 #[test]
+fn a_node_whose_change_is_held_back_or_waits_is_told_what_it_can_change_while_it_runs() {
+    let mut fleet = Fleet::settled();
+    fleet.outdate("main-0");
+    let cold = v1::TierStatus { name: "cold".into(), rank: 9, keys: 7, ..v1::TierStatus::default() };
+    fleet.statuses.get_mut("main-0").unwrap().tiers.push(cold);
+    fleet.statuses.get_mut("main-0").unwrap().policy_generation = 0;
+    assert_eq!(fleet.actions(), [Action::SetPolicy("main-0".into())], "it is held back");
+    fleet.statuses.get_mut("main-0").unwrap().tiers[1].keys = 0;
+    assert_eq!(fleet.actions(), [Action::Replace("main-0".into())], "it is started with it");
+    fleet.statuses.remove("main-2");
+    assert_eq!(fleet.actions(), [Action::SetPolicy("main-0".into())], "it waits for its turn");
+    for (tier, told) in [("hot", true), ("cold", false), ("new", false)] {
+        let stated = v1::Temperature { tier: tier.into(), ..v1::Temperature::default() };
+        fleet.desired.nodes.get_mut("main-0").unwrap().policy.temperatures = vec![stated];
+        assert_eq!(!fleet.actions().is_empty(), told, "a policy about {tier} of hot and cold");
+    }
+}
+
+#[test]
 fn a_tier_that_held_data_when_it_was_last_told_is_not_taken_away_from_a_node_that_says_nothing() {
     let mut fleet = Fleet::settled();
     fleet.held.insert("main-0".to_owned(), [("cold".to_owned(), 7)].into());

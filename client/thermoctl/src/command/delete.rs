@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, kind: Kind, name: &str, yes: bool) -> Ended
     context.printer.print(&answer, |_| format!("{kind}/{name} deleted\n"))?;
     if !folders.is_empty() {
         context.printer.remark(&format!(
-            "its data stays in {}: apply the pool again as it was (name, replicas, split points) to get it back, or remove these folders to be rid of it once its nodes have stopped",
+            "its data stays in {}: apply the pool again as it was (name, replicas, split points, tiers) to get it back, or remove these folders to be rid of it once its nodes have stopped",
             listed(&folders)
         ));
     }

@@ -1,7 +1,8 @@
-//! The part of a round that follows Migrations.
+//! The part of a round that follows Migrations. Nodes are asked beside each other: one that is silent holds up no other.
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use thermocline_crds::v1alpha1::{MigrationPhase, ValidatedMigration};
 use thermocline_crds::{Kind, Object};
 use thermocline_proto::v1;
@@ -47,25 +48,30 @@ impl<H: Home> Controller<H> {
             }
             steps.insert(object.name().to_owned(), step);
         }
-        // Deleting a migration that runs cancels it.
-        for gone in self.moves.known().into_iter().filter(|uid| !live.contains(uid)) {
-            for node in self.moves.running(&gone) {
-                if let Some(uri) = self.watches.heard_at(&node)
-                    && let Err(status) = self.moves.cancel(&gone, &node, &uri).await
-                {
-                    tracing::warn!(node, reason = status.message(), "a move that nothing asks for is not ended yet");
-                }
-            }
-            if self.moves.running(&gone).is_empty() {
-                self.moves.forget(&gone);
-            }
-        }
+        self.end_gone(&live).await;
         steps
+    }
+
+    /// Deleting a migration that runs cancels it.
+    async fn end_gone(&self, live: &[String]) {
+        let gone: Vec<String> = self.moves.known().into_iter().filter(|uid| !live.contains(uid)).collect();
+        let running = gone.iter().flat_map(|uid| self.moves.running(uid).into_iter().map(move |node| (uid, node)));
+        join_all(running.map(async |(uid, node)| {
+            if let Some(uri) = self.watches.heard_at(&node)
+                && let Err(status) = self.moves.cancel(uid, &node, &uri).await
+            {
+                tracing::warn!(node, reason = status.message(), "a move that nothing asks for is not ended yet");
+            }
+        }))
+        .await;
+        for uid in gone.iter().filter(|uid| self.moves.running(uid).is_empty()) {
+            self.moves.forget(uid);
+        }
     }
 
     /// Ends the moves that nobody follows: nothing asks for them any more, or they are begun anew.
     async fn end_left_moves(&self, observed: &BTreeMap<String, Observed>) {
-        for (place, id) in self.moves.left() {
+        join_all(self.moves.left().into_iter().map(async |(place, id)| {
             let node = &place.1;
             let runs = observed.get(node).is_some_and(|seen| !matches!(seen.presence, Presence::Absent { .. }));
             // One that does not run has ended its moves with itself, one that is silent is asked when it is heard.
@@ -77,7 +83,8 @@ impl<H: Home> Controller<H> {
             if ended {
                 self.moves.ended(&place);
             }
-        }
+        }))
+        .await;
     }
 
     async fn step(&mut self, uid: &str, name: &str, valid: &ValidatedMigration, desired: &Desired) -> Step {
@@ -108,12 +115,13 @@ impl<H: Home> Controller<H> {
             };
             self.moves.begin(uid, node, uri, request);
         }
-        for node in &step.cancel {
-            if let Some(uri) = self.watches.heard_at(node)
-                && let Err(status) = self.moves.cancel(uid, node, &uri).await
-            {
-                self.failed(Kind::Migration, name, "CancelRefused", status.message()).await;
-            }
+        let cancelled = join_all(step.cancel.iter().map(async |node| match self.watches.heard_at(node) {
+            Some(uri) => self.moves.cancel(uid, node, &uri).await,
+            None => Ok(()),
+        }))
+        .await;
+        for status in cancelled.into_iter().filter_map(Result::err) {
+            self.failed(Kind::Migration, name, "CancelRefused", status.message()).await;
         }
         step
     }

@@ -178,6 +178,32 @@ async fn a_move_whose_migration_was_deleted_while_nobody_supervised_is_ended_whe
 }
 
 #[tokio::test]
+async fn moves_are_ended_beside_each_other_and_none_waits_for_the_answer_about_another() {
+    let (mut scene, node) = (Scene::new(Memory::default()).await, PlayedNode::start("main-0").await);
+    scene.node_runs_at(node.address);
+    for name in ["a", "b", "c"] {
+        scene.home.0.lock().apply(&migration("cold").replace("name: m", &format!("name: {name}")), name);
+    }
+    scene.until("all run", |scene| scene.home.0.lock().memory.moves.len() == 3).await;
+    // None is answered before all are asked.
+    node.played.lock().cancels_meet = Some(Arc::new(tokio::sync::Barrier::new(3)));
+    for name in ["a", "b", "c"] {
+        scene.home.0.lock().delete(Kind::Migration, name);
+    }
+    scene.controller.round().await.unwrap();
+    let ended = |asked: Vec<String>| asked.iter().filter(|one| one.starts_with("end")).count();
+    assert_eq!(ended(node.asked()), 3, "of migrations that were deleted");
+
+    let moves = ["d", "e", "f"].map(|uid| (uid.to_owned(), [("main-0".to_owned(), 7)].into()));
+    let left = Memory { moves: moves.into(), ..Memory::default() };
+    let mut scene = Scene::new(left).await;
+    scene.node_runs_at(node.address);
+    scene.until("the node is heard", |scene| scene.controller.watches.heard_at("main-0").is_some()).await;
+    scene.controller.round().await.unwrap();
+    assert_eq!(ended(node.asked()), 6, "of an earlier supervisor");
+}
+
+#[tokio::test]
 async fn a_move_that_an_earlier_supervisor_began_is_ended_before_it_is_begun_again() {
     let (mut scene, node) = (Scene::new(remembered("uid", 7)).await, PlayedNode::start("main-0").await);
     scene.node_runs_at(node.address);

@@ -15,7 +15,7 @@ use thermocline_node_config::{MISUSED_EXIT, NodeConfig};
 
 use super::endpoints::{self, EndpointsError};
 use super::events::{EventLog, EventLogError};
-use super::kept_ranges;
+use super::kept_config;
 use super::layout::{HomeSettings, Layout, LayoutError, write_in_one_step};
 use super::logs;
 use super::node_process::NodeProcess;
@@ -76,15 +76,6 @@ pub enum LocalHomeError {
     Runs {
         /// The node.
         node: String,
-    },
-    /// A node's configuration cannot be written.
-    #[error("cannot write the configuration of {node}")]
-    Config {
-        /// The node.
-        node: String,
-        /// Why.
-        #[source]
-        source: serde_yaml::Error,
     },
 }
 
@@ -240,21 +231,9 @@ impl LocalHome {
         self.layout.runs().join(format!("{name}.json"))
     }
 
-    fn config_file(&self, name: &str) -> PathBuf {
-        self.layout.node(name).join(kept_ranges::CONFIG_FILE)
-    }
-
-    fn write_config(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
-        let folder = self.layout.node(&run.name);
-        std::fs::create_dir_all(&folder).map_err(failed("make", &folder))?;
-        let text = serde_yaml::to_string(&run.config)
-            .map_err(|source| LocalHomeError::Config { node: run.name.clone(), source })?;
-        let path = self.config_file(&run.name);
-        write_in_one_step(&path, text.as_bytes()).map_err(failed("write", &path))
-    }
-
     fn start(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
-        self.write_config(run)?;
+        let folder = self.layout.node(&run.name);
+        kept_config::start_with(&folder, run).map_err(failed("write the configuration in", &folder))?;
         let log_path = self.layout.node_log(&run.name);
         let log = logs::open(&log_path).map_err(failed("open", &log_path))?;
         let log_before = logs::length(&log_path);
@@ -400,12 +379,13 @@ impl Home for LocalHome {
     }
 
     async fn prepare(&self, run: &NodeRun) -> Result<(), LocalHomeError> {
-        self.write_config(run)
+        let folder = self.layout.node(&run.name);
+        kept_config::refresh(&folder, run).map_err(failed("write the configuration in", &folder))
     }
 
     async fn kept(&self, name: &str) -> Result<Option<NodeConfig>, LocalHomeError> {
-        let path = self.config_file(name);
-        kept_ranges::read(&path).map_err(failed("read", &path))
+        let folder = self.layout.node(name);
+        kept_config::read(&folder).map_err(failed("read the configuration in", &folder))
     }
 
     async fn publish(&self, runs: &[NodeRun]) -> Result<(), LocalHomeError> {
@@ -431,3 +411,8 @@ impl Home for LocalHome {
         Ok(self.events.lock().add(&event)?)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+#[path = "home_test.rs"]
+mod tests;

@@ -5,7 +5,7 @@
 //! ```text
 //! home.yaml          what was chosen when the folder was made: the address of the first node
 //! objects/           one file for each object, KIND.NAME.yaml; written under objects.lock, each in one step
-//! nodes/NAME/        node.yaml, node.log, ready.json, root/ and tiers/TIER/ of each node
+//! nodes/NAME/        node.yaml (node.before.yaml, see `kept_config`), node.log, ready.json, root/ and tiers/TIER/ of each node
 //! run/NAME.json      the process of each node: its id and when it started
 //! endpoints.yaml     where clients find the nodes
 //! events.jsonl       what happened, the last thousand or so
@@ -20,7 +20,8 @@ mod addresses;
 mod endpoints;
 mod events;
 mod home;
-mod kept_ranges;
+mod kept_config;
+mod kept_data;
 mod layout;
 mod lock;
 mod logs;
@@ -33,7 +34,7 @@ pub use addresses::{TakenAddress, taken_addresses};
 pub use endpoints::EndpointsError;
 pub use events::{EventLog, EventLogError};
 pub use home::{LocalHome, LocalHomeError};
-pub use kept_ranges::data_folders;
+pub use kept_data::data_folders;
 pub use layout::{HomeSettings, Layout, LayoutError, Purpose};
 pub use lock::{LockError, SupervisorLock, SupervisorRecord};
 pub use logs::last_words;

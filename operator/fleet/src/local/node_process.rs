@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thermocline_node_config::Listen;
 
-use super::kept_ranges::CONFIG_FILE;
+use super::kept_config::{CONFIG_FILE, READY_FILE};
 use super::layout::Layout;
 use super::process::{self, Started};
 
@@ -54,7 +54,7 @@ impl NodeProcess {
     /// The arguments that a node is started with; it is known by them where its record is missing.
     pub(super) fn arguments(layout: &Layout, name: &str) -> [OsString; 4] {
         let folder = layout.node(name);
-        ["--config".into(), folder.join(CONFIG_FILE).into(), "--ready-file".into(), folder.join("ready.json").into()]
+        ["--config".into(), folder.join(CONFIG_FILE).into(), "--ready-file".into(), folder.join(READY_FILE).into()]
     }
 }
 

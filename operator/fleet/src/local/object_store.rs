@@ -17,7 +17,7 @@ use thermocline_crds::v1alpha1::SPLIT_POINTS_ANNOTATION;
 use thermocline_crds::validate::{self, Violation};
 use thermocline_crds::{Kind, Object, ObjectError, Validated};
 
-use super::kept_ranges;
+use super::kept_data;
 use super::layout::{Layout, write_in_one_step};
 use crate::home::Change;
 use crate::{desired, held_tiers};
@@ -168,7 +168,7 @@ impl ObjectStore {
                 Ok(Validated::StoragePool(pool)) if *change != Change::Unchanged => {
                     wrong.extend(held_tiers::refusals(&pool, &all));
                     if *change == Change::Created {
-                        let refusals = kept_ranges::refusals(&self.layout, &pool);
+                        let refusals = kept_data::refusals(&self.layout, &pool);
                         let failed = |(path, source)| StoreError::Io { attempt: "read", path, source };
                         wrong.extend(refusals.map_err(failed)?);
                     }
@@ -247,7 +247,13 @@ impl ObjectStore {
             .collect();
         let wrong = validate::set(&left);
         if !wrong.is_empty() {
-            let mut lines = texts(&wrong);
+            let missing = format!("no {kind} {name:?}");
+            let needs = |one: &Violation| match &one.object {
+                // It is there as long as they are asked about.
+                Some(other) if one.message.starts_with(&missing) => format!("{other}: {} names it", one.path),
+                _ => one.to_string(),
+            };
+            let mut lines: Vec<String> = wrong.iter().map(needs).collect();
             lines.insert(0, format!("{kind}/{name} is needed by other objects; delete or change them first:"));
             return Err(StoreError::Refused(lines));
         }

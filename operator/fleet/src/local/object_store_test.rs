@@ -1,7 +1,7 @@
 //! What a change of objects leaves behind, accepted or refused.
 
 use super::*;
-use crate::local::HomeSettings;
+use crate::local::{HomeSettings, kept_config};
 
 const CLUSTER: &str =
     "{apiVersion: thermocline.dev/v1alpha1, kind: StorageCluster, metadata: {name: demo}, spec: {version: 0.1.0}}";
@@ -64,6 +64,9 @@ fn what_others_name_is_not_deleted() {
     store.apply(objects(&[CLUSTER, TIER, POOL])).unwrap();
     let error = store.delete(Kind::StorageTier, "hot").unwrap_err();
     assert!(error.to_string().contains("StoragePool/main"), "{error}");
+    let error = store.delete(Kind::StorageCluster, "demo").unwrap_err().to_string();
+    assert!(error.contains("StorageTier/hot: spec.cluster names it"), "{error}");
+    assert!(!error.contains("none yet"), "there is one: {error}");
     assert!(store.delete(Kind::StoragePool, "main").unwrap());
     assert!(store.delete(Kind::StorageTier, "hot").unwrap());
     assert!(!store.delete(Kind::StorageTier, "hot").unwrap(), "it is gone");
@@ -105,7 +108,7 @@ fn a_pool_that_is_created_anew_keeps_the_cuts_of_the_records_in_its_folders() {
         "node": "main-1", "cluster": "demo", "root": root, "range": {"start": "g", "end": ""},
         "listen": {"kv": "127.0.0.1:1", "admin": "127.0.0.1:2", "http": "127.0.0.1:3"}, "tiers": [],
     });
-    fs::write(node.join(kept_ranges::CONFIG_FILE), serde_yaml::to_string(&config).unwrap()).unwrap();
+    fs::write(node.join(kept_config::CONFIG_FILE), serde_yaml::to_string(&config).unwrap()).unwrap();
     assert!(store.plan(objects(&[&cut_at("h")])).is_ok(), "a folder without a store holds no record");
 
     fs::create_dir(&root).unwrap();
@@ -166,4 +169,27 @@ fn a_tier_that_holds_data_is_not_taken_out_of_its_pool() {
     assert_eq!(store.apply(objects(&[&with_cold()])).unwrap(), [Change::Unchanged]);
     store.write_status(node(0)).unwrap();
     assert_eq!(store.apply(objects(&[POOL])).unwrap(), [Change::Configured]);
+}
+
+#[test]
+fn a_pool_that_is_created_anew_keeps_the_tiers_of_the_records_in_its_folders() {
+    let (_folder, store) = store();
+    let cut = |pool: &str| {
+        pool.replace("{name: main}", &format!("{{name: main, annotations: {{{SPLIT_POINTS_ANNOTATION}: g}}}}"))
+    };
+    store.apply(objects(&[CLUSTER, TIER, COLD, &cut(&with_cold())])).unwrap();
+    assert!(store.delete(Kind::StoragePool, "main").unwrap());
+    let node = store.layout.node("main-0");
+    fs::create_dir_all(node.join("root")).unwrap();
+    let tier = |name: &str| serde_json::json!({"name": name, "rank": 0, "medium": "HDD", "size": "1Gi", "path": node.join("tiers").join(name)});
+    let config = serde_json::json!({
+        "node": "main-0", "cluster": "demo", "root": node.join("root"), "range": {"start": "", "end": "g"},
+        "listen": {"kv": "127.0.0.1:1", "admin": "127.0.0.1:2", "http": "127.0.0.1:3"},
+        "tiers": [tier("hot"), tier("cold")],
+    });
+    fs::write(node.join(kept_config::CONFIG_FILE), serde_yaml::to_string(&config).unwrap()).unwrap();
+    // Its nodes are no objects any more: nobody tells what the tier holds.
+    let refused = store.apply(objects(&[&cut(POOL)])).unwrap_err().to_string();
+    assert!(refused.contains("main-0 has the tier cold") && refused.contains("Migration"), "{refused}");
+    assert_eq!(store.apply(objects(&[&cut(&with_cold())])).unwrap(), [Change::Created]);
 }

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt, stream};
 use parking_lot::Mutex;
 use thermocline_proto::v1;
 use thermocline_proto::v1::admin_server::{Admin, AdminServer};
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, mpsc};
 use tonic::{Request, Response, Status};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -21,6 +21,8 @@ pub struct Played {
     pub asked: Vec<String>,
     /// Whether it refuses to end moves for now.
     pub refuses_cancel: bool,
+    /// Whom those who ask it to end a move wait for, before they are answered.
+    pub cancels_meet: Option<Arc<Barrier>>,
     last_id: u64,
     moves: BTreeMap<u64, Told>,
 }
@@ -99,6 +101,10 @@ impl Admin for PlayedNode {
         request: Request<v1::CancelMoveRequest>,
     ) -> Result<Response<v1::CancelMoveResponse>, Status> {
         let id = request.into_inner().move_id;
+        let meet = self.played.lock().cancels_meet.clone();
+        if let Some(meet) = meet {
+            meet.wait().await;
+        }
         let mut played = self.played.lock();
         if played.refuses_cancel {
             return Err(Status::unavailable("not now"));
