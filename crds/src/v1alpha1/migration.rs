@@ -83,7 +83,7 @@ pub enum Desired {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.prefix), has(self.prefixBase64), has(self.start) || has(self.startBase64) || has(self.end) || has(self.endBase64)].filter(form, form).size() == 1")
-    .message("range must be exactly one of prefix, prefixBase64, or start and end (either may be left out)"))]
+    .message("range must be exactly one of prefix, prefixBase64, or start and end (at least one of them; an empty prefix means every key)"))]
 #[x_kube(validation = Rule::new("!(has(self.start) && has(self.startBase64)) && !(has(self.end) && has(self.endBase64))")
     .message("a bound of the range must be given as text or in Base64, not both"))]
 #[x_kube(validation = Rule::new("!has(self.start) || !has(self.end) || self.start < self.end")
@@ -179,7 +179,9 @@ pub enum RangeError {
         field: &'static str,
     },
     /// None of the forms, or more than one.
-    #[error("the range must be exactly one of prefix, prefixBase64, or start and end")]
+    #[error(
+        "the range must be exactly one of prefix, prefixBase64, or start and end (at least one of them; an empty prefix means every key)"
+    )]
     Form,
     /// Start not before end.
     #[error("the start of the range must be before its end")]
