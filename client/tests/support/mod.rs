@@ -53,7 +53,7 @@ pub struct State {
     pub end: Bytes,
     /// After so many records a scan breaks off, once.
     pub scan_breaks_after: Option<usize>,
-    /// Whether it does not answer for its status.
+    /// Whether its control plane does not answer.
     pub silent: bool,
 }
 
@@ -309,6 +309,16 @@ impl Kv for Service {
     }
 }
 
+impl Service {
+    /// Never comes back where the control plane is silent.
+    async fn unless_silent(&self) {
+        let silent = self.0.lock().unwrap().silent;
+        if silent {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// A call that no test of the client makes.
 fn not_served<T>() -> Result<Response<T>, Status> {
     Err(Status::unimplemented("this node serves status alone"))
@@ -320,19 +330,19 @@ impl Admin for Service {
     type MoveRangeStream = Chunks<v1::MoveProgress>;
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
-        let (silent, status) = {
+        self.unless_silent().await;
+        let status = {
             let state = self.0.lock().unwrap();
             let (range_start, range_end) = (state.start.clone(), state.end.clone());
-            (state.silent, v1::NodeStatus { range_start, range_end, ..Default::default() })
+            v1::NodeStatus { range_start, range_end, ..Default::default() }
         };
-        if silent {
-            std::future::pending::<()>().await;
-        }
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(status)))))
     }
 
     async fn heat(&self, _: Request<v1::HeatRequest>) -> Result<Response<v1::HeatResponse>, Status> {
-        not_served()
+        self.unless_silent().await;
+        let ranges = vec![v1::RangeHeat::default()];
+        Ok(Response::new(v1::HeatResponse { ranges, ..Default::default() }))
     }
     async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         not_served()
@@ -350,7 +360,9 @@ impl Admin for Service {
         not_served()
     }
     async fn list_moves(&self, _: Request<v1::ListMovesRequest>) -> Result<Response<v1::ListMovesResponse>, Status> {
-        not_served()
+        self.unless_silent().await;
+        let moves = vec![v1::MoveProgress { move_id: 7, ..Default::default() }];
+        Ok(Response::new(v1::ListMovesResponse { moves }))
     }
     async fn cancel_move(&self, _: Request<v1::CancelMoveRequest>) -> Result<Response<v1::CancelMoveResponse>, Status> {
         Ok(Response::new(v1::CancelMoveResponse::default()))

@@ -233,7 +233,7 @@ pub struct ImportArguments {
     /// Begin anew, whatever an earlier import did
     #[arg(long)]
     pub restart: bool,
-    /// Where the progress is kept [default: FILE.progress; none for standard input]
+    /// Where the progress is kept [default: FILE.progress; none for standard input and pipes]
     #[arg(long, value_name = "FILE")]
     pub progress_file: Option<PathBuf>,
     /// How long a batch is tried while a node is unavailable; one that may have been written is not tried again: the

@@ -111,10 +111,30 @@ impl Context {
 
     /// Every node's state, in the order of the endpoints.
     pub async fn statuses(&self, client: &Client) -> Vec<(NodeEndpoint, Result<NodeStatus, CommandError>)> {
-        let asked = (0..client.nodes().len()).map(|node| self.status(client, node));
-        let answers = join_all(asked).await;
-        client.nodes().iter().cloned().zip(answers).collect()
+        ask_every(client, |node| self.status(client, node)).await
     }
+
+    /// Calls every node's control plane within the timeout, all at once; what came of it, in the order of the endpoints.
+    pub async fn every_admin<T, F, Answer>(
+        &self,
+        client: &Client,
+        operation: &'static str,
+        call: F,
+    ) -> Vec<(NodeEndpoint, Result<T, CommandError>)>
+    where
+        F: Fn(AdminClient) -> Answer,
+        Answer: Future<Output = Result<Response<T>, Status>>,
+    {
+        ask_every(client, |node| self.admin(client, node, operation, &call)).await
+    }
+}
+
+async fn ask_every<T, Asked: Future<Output = T>>(
+    client: &Client,
+    ask: impl FnMut(usize) -> Asked,
+) -> Vec<(NodeEndpoint, T)> {
+    let answers = join_all((0..client.nodes().len()).map(ask)).await;
+    client.nodes().iter().cloned().zip(answers).collect()
 }
 
 /// A key as it was typed.

@@ -1,5 +1,7 @@
 //! Ctrl-C of a command that has something to end: the first asks it to, the second ends the process.
 
+use std::io::{self, IsTerminal, Write};
+
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -12,18 +14,25 @@ use crate::{CommandError, ExitCode};
 pub struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
-    /// Listens from now on, to the end of the process.
+    /// Listens from now on, to the end of the process. `first` and `second` give what is said when it is asked once and again;
+    /// nothing where they give nothing.
     ///
     /// # Errors
     /// That signals cannot be listened to.
-    pub fn listen() -> Result<Self, CommandError> {
+    pub fn listen(
+        first: impl FnOnce() -> String + Send + 'static,
+        second: impl FnOnce() -> String + Send + 'static,
+    ) -> Result<Self, CommandError> {
         let mut signals = signal(SignalKind::interrupt())
             .map_err(|source| CommandError::Read { path: "the process's signals".into(), source })?;
         let (ask, interrupt) = Self::asked_by();
         tokio::spawn(async move {
             signals.recv().await;
+            // Said before anything comes of it.
+            say(&first());
             ask.send_replace(true);
             signals.recv().await;
+            say(&second());
             // Who asks twice does not want to wait for what the command still does.
             std::process::exit(i32::from(ExitCode::Interrupted as u8));
         });
@@ -53,5 +62,16 @@ impl Interrupt {
             // Nobody is left who could ask.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Says it whatever form answers have: who presses Ctrl-C reads it.
+fn say(words: &str) {
+    let mut stderr = io::stderr().lock();
+    // A terminal has just shown ^C, or is in the midst of a line of progress.
+    let begin = if stderr.is_terminal() { "\n" } else { "" };
+    if !words.is_empty() {
+        // What cannot be shown is no reason not to end.
+        let _ = writeln!(stderr, "{begin}{words}");
     }
 }

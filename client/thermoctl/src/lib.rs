@@ -5,6 +5,7 @@
 //!
 //! The library exists for the binary and for demonstrations, which reuse [`workload`].
 
+mod answers;
 pub mod args;
 mod command;
 mod context;

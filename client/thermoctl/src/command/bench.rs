@@ -3,17 +3,22 @@
 //!
 //! Ctrl-C ends the phase it comes in; what was loaded is removed all the same, unless it comes while that is done.
 
+mod footprint;
+
 use std::{
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures::{StreamExt, stream, stream::FuturesUnordered};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{Ended, progress};
+use footprint::Footprint;
+
 use crate::{
     CommandError, ExitCode,
     args::BenchArguments,
@@ -50,7 +55,12 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
     if arguments.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
         return Err(CommandError::Usage("--rate must be greater than 0".to_owned()));
     }
-    let interrupt = Interrupt::listen()?;
+    let live = Arc::new(Live::default());
+    let footprint = Arc::new(Footprint::new(!arguments.keep && !arguments.skip_load, Arc::clone(&live)));
+    let interrupt = {
+        let (first, second) = (Arc::clone(&footprint), Arc::clone(&footprint));
+        Interrupt::listen(move || first.first_words(), move || second.last_words())?
+    };
     let client = context.connect_for_load().await?;
     let keys = match &arguments.prefix {
         Some(prefix) => NumberedKeys::under(prefix.clone()),
@@ -65,9 +75,12 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
     let target = Arc::new(StoreTarget::new(client.clone(), Arc::clone(&keys), value_bytes));
     let sink = StoreSink::new(client, LOAD_PATIENCE, interrupt.clone());
     if !arguments.skip_load {
-        let (begun, loaded) = load(context, &sink, &target, keys.as_ref(), arguments.records, seed, &interrupt).await;
+        let values = |number: u64| target.value(seed ^ number);
+        let (begun, loaded) =
+            load(context, &sink, keys.as_ref(), &values, arguments.records, &footprint, &interrupt).await;
         if loaded.is_err() || interrupt.asked() {
-            if !arguments.keep && remove(context, &sink, keys.as_ref(), 0..begun, &interrupt).await.is_err() {
+            if !arguments.keep && remove(context, &sink, keys.as_ref(), 0..begun, &footprint, &interrupt).await.is_err()
+            {
                 context
                     .printer
                     .remark(&format!("up to {} records of the load stay: they cannot be removed", count(begun)));
@@ -76,7 +89,6 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
         }
     }
     let plan = plan(arguments, seed);
-    let live = Arc::new(Live::default());
     let display = tokio::spawn(show(Arc::clone(&live), run_bar(context, arguments)));
     let stopper = tokio::spawn({
         let (live, interrupt) = (Arc::clone(&live), interrupt.clone());
@@ -109,7 +121,7 @@ pub(super) async fn run(context: &Context, arguments: &BenchArguments) -> Ended 
         let stay = count(arguments.records + inserted);
         context.printer.remark(&format!("{stay} records stay; --skip-load uses them again"));
     } else {
-        remove(context, &sink, keys.as_ref(), 0..arguments.records + inserted, &interrupt).await?;
+        remove(context, &sink, keys.as_ref(), 0..arguments.records + inserted, &footprint, &interrupt).await?;
     }
     Ok(match (interrupt.asked(), failed) {
         (true, _) => ExitCode::Interrupted,
@@ -135,10 +147,10 @@ fn plan(arguments: &BenchArguments, seed: u64) -> Plan {
 async fn load(
     context: &Context,
     sink: &StoreSink,
-    target: &StoreTarget,
     keys: &dyn KeySource,
+    value: &impl Fn(u64) -> Bytes,
     records: u64,
-    seed: u64,
+    footprint: &Footprint,
     interrupt: &Interrupt,
 ) -> (u64, Result<(), CommandError>) {
     let bar = progress::bar(&context.printer, Some(records), false);
@@ -150,10 +162,11 @@ async fn load(
         while failure.is_none() && !interrupt.asked() && begun < records && running.len() < LOAD_CONCURRENCY {
             let numbers = begun..records.min(begun + LOAD_BATCH);
             begun = numbers.end;
+            footprint.loaded_up_to(begun);
             let bar = &bar;
             running.push(async move {
                 let loaded = numbers.end - numbers.start;
-                let batch = numbers.map(|number| (keys.key(number), target.value(seed ^ number))).collect();
+                let batch = numbers.map(|number| (keys.key(number), value(number))).collect();
                 let written = sink.write(batch).await;
                 bar.inc(loaded);
                 written
@@ -187,9 +200,11 @@ async fn remove(
     sink: &StoreSink,
     keys: &dyn KeySource,
     own: Range<u64>,
+    footprint: &Footprint,
     interrupt: &Interrupt,
 ) -> Result<(), CommandError> {
     let asked_before = interrupt.asked();
+    footprint.begin_to_remove();
     let bar = progress::bar(&context.printer, Some(own.end - own.start), false);
     bar.set_message("removing");
     let batches = own.clone().step_by(LOAD_BATCH as usize).map(|first| {
@@ -198,6 +213,9 @@ async fn remove(
             let removed = numbers.end - numbers.start;
             let outcome = sink.delete(numbers.map(|number| keys.key(number)).collect()).await;
             bar.inc(removed);
+            if outcome.is_ok() {
+                footprint.removed(removed);
+            }
             outcome
         }
     });
@@ -205,7 +223,10 @@ async fn remove(
     while let Some(removed) = running.next().await {
         removed?;
         if interrupt.asked() && !asked_before {
-            context.printer.remark("interrupted: a part of the records stays");
+            let stays = footprint.last_words();
+            if !stays.is_empty() {
+                context.printer.warn(&format!("interrupted: {stays}"));
+            }
             break;
         }
     }

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use thermocline_client::DisplayKey;
+use thermocline_client::{DisplayKey, KeyRange};
 use thermocline_proto::v1::{ExplainRequest, ExplainResponse};
 
 use super::{
     Ended,
-    heat::{KeyView, RangeView, ago},
+    heat::{KeyView, RangeView, ago, owned_by},
 };
 use crate::{
     CommandError, ExitCode,
@@ -49,7 +49,8 @@ pub(super) async fn run(context: &Context, arguments: &KeyArguments) -> Ended {
     let response =
         context.admin(&client, node, "explain", |mut admin| async move { admin.explain(request).await }).await?;
     let name = client.nodes()[node].name.clone();
-    let explanation = explanation(response, name);
+    let owned = owned_by(&client, &name);
+    let explanation = explanation(response, name, &owned);
     context.printer.print(&explanation, |explanation| text(context, &key, explanation))?;
     if explanation.exists {
         Ok(ExitCode::Success)
@@ -58,7 +59,7 @@ pub(super) async fn run(context: &Context, arguments: &KeyArguments) -> Ended {
     }
 }
 
-fn explanation(response: ExplainResponse, node: String) -> Explanation {
+fn explanation(response: ExplainResponse, node: String, owned: &KeyRange) -> Explanation {
     Explanation {
         exists: response.exists,
         copies: response
@@ -68,7 +69,7 @@ fn explanation(response: ExplainResponse, node: String) -> Explanation {
             .collect(),
         in_row_cache: response.in_row_cache,
         heat: response.heat.map(|heat| KeyView::of(heat, &node)),
-        range: response.range.map(|range| RangeView::of(range, &node)),
+        range: response.range.map(|range| RangeView::of(range, &node, owned)),
         class: response.class,
         rule: response.rule,
         decision: response.decision,

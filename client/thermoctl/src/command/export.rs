@@ -16,6 +16,7 @@ use crate::{
     CommandError, ExitCode,
     args::ExportArguments,
     context::{Context, typed_range},
+    interrupt::Interrupt,
     output::{Format, count},
     transfer::{FileFormat, Mark, RecordReader, RecordWriter, TransferError},
 };
@@ -41,6 +42,8 @@ pub(super) async fn run(context: &Context, arguments: &ExportArguments) -> Ended
     if to_stdout && (arguments.resume || arguments.overwrite) {
         return Err(CommandError::Usage("--resume and --overwrite are for files; name one".to_owned()));
     }
+    // What has gone to standard output cannot be gone on with: there Ctrl-C ends the process.
+    let interrupt = if to_stdout { Interrupt::never() } else { Interrupt::listen(String::new, String::new)? };
     let format = arguments.format.unwrap_or_else(|| FileFormat::of(&arguments.file));
     let range = typed_range(&arguments.range)?;
     let mut options = ScanOptions { start: range.start().clone(), end: range.end().clone(), ..ScanOptions::default() };
@@ -65,7 +68,14 @@ pub(super) async fn run(context: &Context, arguments: &ExportArguments) -> Ended
     let bar = progress::bar(&context.printer, None, false);
     let mut scan = client.scan(options);
     loop {
-        match scan.next_chunk().await {
+        let next = tokio::select! {
+            () = interrupt.clone().wait() => {
+                bar.finish_and_clear();
+                return Err(TransferError::ExportInterrupted { records: writer.finish()? }.into());
+            }
+            next = scan.next_chunk() => next,
+        };
+        match next {
             Ok(Some(chunk)) => {
                 for record in &chunk {
                     if let Err(error) = writer.write(record) {

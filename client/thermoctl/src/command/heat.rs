@@ -1,13 +1,12 @@
 //! `heat`: the hottest keys and ranges over all nodes.
 
-use futures::future::try_join_all;
 use serde::Serialize;
-use thermocline_client::DisplayKey;
+use thermocline_client::{Client, DisplayKey, KeyRange};
 use thermocline_proto::v1::{HeatRequest, KeyHeat, RangeHeat};
 
 use super::Ended;
 use crate::{
-    ExitCode,
+    answers::{Answers, ended_without},
     args::HeatArguments,
     context::Context,
     output::{TextOrBase64, bytes},
@@ -19,6 +18,8 @@ pub(super) struct HeatView {
     keys: Vec<KeyView>,
     ranges: Vec<RangeView>,
     tracked_bytes: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silent: Vec<String>,
 }
 
 /// Heat of a key.
@@ -100,11 +101,14 @@ impl KeyView {
 }
 
 impl RangeView {
-    pub(super) fn of(heat: RangeHeat, node: &str) -> Self {
+    /// Of a node that owns these keys: what it measures together may reach beyond them.
+    pub(super) fn of(heat: RangeHeat, node: &str, owned: &KeyRange) -> Self {
+        let start = heat.start.max(owned.start().clone());
+        let end = [heat.end, owned.end().clone()].into_iter().filter(|end| !end.is_empty()).min().unwrap_or_default();
         Self {
-            shown: format!("{} to {}", bound(&heat.start, "(first key)"), bound(&heat.end, "(last key)")),
-            start: TextField::of(&heat.start),
-            end: TextField::of(&heat.end),
+            shown: format!("{} to {}", bound(&start, "(first key)"), bound(&end, "(last key)")),
+            start: TextField::of(&start),
+            end: TextField::of(&end),
             reads_per_day: heat.reads_per_day,
             writes_per_day: heat.writes_per_day,
             last_read_millis_ago: since_read(heat.last_read_ms_ago),
@@ -124,23 +128,29 @@ impl RangeView {
 pub(super) async fn run(context: &Context, arguments: &HeatArguments) -> Ended {
     let client = context.connect().await?;
     let request = HeatRequest { top_keys: arguments.keys, ranges: arguments.ranges };
-    let answers =
-        try_join_all((0..client.nodes().len()).map(|node| {
-            context.admin(&client, node, "heat", move |mut admin| async move { admin.heat(request).await })
-        }))
-        .await?;
-    let mut view = HeatView { keys: Vec::new(), ranges: Vec::new(), tracked_bytes: 0 };
-    for (node, heat) in client.nodes().iter().zip(answers) {
+    let asked = context.every_admin(&client, "heat", move |mut admin| async move { admin.heat(request).await }).await;
+    let Answers { told, silent } = Answers::of(asked)?;
+    let mut view = HeatView { keys: Vec::new(), ranges: Vec::new(), tracked_bytes: 0, silent };
+    for (node, heat) in told {
+        let owned = owned_by(&client, &node.name);
         view.tracked_bytes += heat.tracked_bytes;
         view.keys.extend(heat.keys.into_iter().map(|key| KeyView::of(key, &node.name)));
-        view.ranges.extend(heat.ranges.into_iter().map(|range| RangeView::of(range, &node.name)));
+        view.ranges.extend(heat.ranges.into_iter().map(|range| RangeView::of(range, &node.name, &owned)));
     }
     view.keys.sort_by(|left, right| right.reads_per_day.total_cmp(&left.reads_per_day));
     view.keys.truncate(arguments.keys as usize);
     view.ranges.sort_by(|left, right| right.reads_per_day.total_cmp(&left.reads_per_day));
     view.ranges.truncate(arguments.ranges as usize);
     context.printer.print(&view, |view| tables(context, view))?;
-    Ok(ExitCode::Success)
+    Ok(ended_without(&view.silent, &context.printer))
+}
+
+/// The keys that a node owns, as they were learned.
+pub(super) fn owned_by(client: &Client, node: &str) -> KeyRange {
+    let index = client.nodes().iter().position(|known| known.name == node);
+    let ranges = client.ranges();
+    let owned = ranges.iter().find(|(_, owner)| Some(*owner) == index);
+    owned.map_or_else(KeyRange::all, |(range, _)| range.clone())
 }
 
 fn tables(context: &Context, view: &HeatView) -> String {
@@ -213,12 +223,26 @@ mod tests {
 
     #[test]
     fn a_range_of_bytes_is_shown_and_encoded() {
-        let view = RangeView::of(RangeHeat { start: vec![0xff].into(), ..RangeHeat::default() }, "n");
+        let view = RangeView::of(RangeHeat { start: vec![0xff].into(), ..RangeHeat::default() }, "n", &KeyRange::all());
         assert_eq!(view.shown(), "b\"\\xff\" to (last key)");
         let json = serde_json::to_value(&view).unwrap_or_default();
         assert_eq!(json["start"]["base64"], "/w==");
         assert_eq!(json["end"], "");
-        let view = RangeView::of(RangeHeat { end: "m".into(), ..RangeHeat::default() }, "n");
+        let view = RangeView::of(RangeHeat { end: "m".into(), ..RangeHeat::default() }, "n", &KeyRange::all());
         assert_eq!(view.shown(), "(first key) to \"m\"");
+    }
+
+    #[test]
+    fn a_range_is_shown_as_far_as_its_node_owns_it() {
+        let owned = KeyRange::new("g", "n").unwrap_or_else(|_| KeyRange::all());
+        for (start, end, shown) in [
+            ("", "", "\"g\" to \"n\""),
+            ("a", "k", "\"g\" to \"k\""),
+            ("h", "z", "\"h\" to \"n\""),
+            ("h", "k", "\"h\" to \"k\""),
+        ] {
+            let heat = RangeHeat { start: start.into(), end: end.into(), ..RangeHeat::default() };
+            assert_eq!(RangeView::of(heat, "n", &owned).shown(), shown);
+        }
     }
 }

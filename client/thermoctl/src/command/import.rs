@@ -1,7 +1,7 @@
 //! `import`: writes the records of a file, and goes on where an earlier run stopped.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader},
     path::Path,
     sync::Arc,
@@ -18,8 +18,8 @@ use crate::{
     interrupt::Interrupt,
     output::count,
     transfer::{
-        FileFormat, ImportPlan, ImportSummary, Importer, LineError, Mark, ProgressFile, RecordReader, StandardInput,
-        StoreSink, TransferError,
+        FileFormat, ImportPlan, ImportSummary, Importer, LineError, Mark, ProgressFile, RecordReader, StoreSink,
+        StreamedInput, TransferError,
     },
 };
 
@@ -36,17 +36,23 @@ struct Imported {
 }
 
 pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended {
-    let interrupt = Interrupt::listen()?;
-    let from_stdin = arguments.file.as_os_str() == "-";
+    let interrupt = Interrupt::listen(
+        || "ending after what is under way; Ctrl-C again does not wait for it".to_owned(),
+        || "ended at once: the last batches may or may not be written".to_owned(),
+    )?;
     let format = arguments.format.unwrap_or_else(|| FileFormat::of(&arguments.file));
-    let (input, length) = open(&arguments.file, from_stdin.then(|| interrupt.clone()))?;
-    let progress_file = progress_file(arguments, from_stdin, format);
+    let (input, length) = open(&arguments.file, &interrupt)?;
+    let progress_file = progress_file(arguments, length.is_none(), format);
     let begun = starting_point(arguments, progress_file.as_ref())?;
 
-    let line_error = |source: LineError| TransferError::Line {
-        source,
-        records: begun.map_or(0, |(_, records)| records),
-        resume: "run the same command again".to_owned(),
+    let records_before = begun.map_or(0, |(_, records)| records);
+    let line_error = |source: LineError| {
+        if interrupt.asked() {
+            let resume = resume_hint(progress_file.as_ref());
+            return TransferError::Interrupted { records: records_before, resume };
+        }
+        let resume = "run the same command again".to_owned();
+        TransferError::Line { source, records: records_before, resume }
     };
     let mut reader = RecordReader::new(input, format).map_err(line_error)?;
     if let Some((mark, _)) = begun
@@ -68,8 +74,7 @@ pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended
     };
     let sink = Arc::new(StoreSink::new(client, arguments.patience, interrupt.clone()));
     let first = reader.mark();
-    let records_before = begun.map_or(0, |(_, records)| records);
-    let mut importer = Importer::new(sink, reader, plan, interrupt, records_before);
+    let mut importer = Importer::new(sink, reader, plan, interrupt.clone(), records_before);
 
     let start = Instant::now();
     let mut latest: Option<ImportSummary> = None;
@@ -94,7 +99,9 @@ pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended
             if let Some(file) = file {
                 file.remove()?;
             }
-            report(context, summary, start.elapsed())
+            report(context, summary, start.elapsed())?;
+            // It came too late to end anything, and whoever asked is answered so.
+            Ok(if interrupt.asked() { ExitCode::Interrupted } else { ExitCode::Success })
         }
         (Err(error), Some(file)) => {
             // Also where nothing is written yet: the message says that --resume goes on.
@@ -106,31 +113,34 @@ pub(super) async fn run(context: &Context, arguments: &ImportArguments) -> Ended
     }
 }
 
-fn report(context: &Context, summary: ImportSummary, elapsed: Duration) -> Ended {
+fn report(context: &Context, summary: ImportSummary, elapsed: Duration) -> Result<(), CommandError> {
     let imported = Imported { records: summary.records, lines: summary.mark.line, seconds: elapsed.as_secs_f64() };
     context.printer.print(&imported, |imported| {
         format!("{} records imported in {:.1} s", count(imported.records), imported.seconds)
-    })?;
-    Ok(ExitCode::Success)
+    })
 }
 
-/// Of standard input, what interrupts it.
-fn open(path: &Path, stdin: Option<Interrupt>) -> Result<(Box<dyn BufRead>, Option<u64>), CommandError> {
-    if let Some(interrupt) = stdin {
-        return Ok((Box::new(BufReader::with_capacity(READ_BUFFER, StandardInput::new(interrupt))), None));
+/// The input, and its length where it is a file. What else it may be, standard input, a pipe, a device, can wait for ever, and
+/// is interrupted then.
+fn open(path: &Path, interrupt: &Interrupt) -> Result<(Box<dyn BufRead>, Option<u64>), CommandError> {
+    let streamed = |input| -> (Box<dyn BufRead>, _) { (Box::new(BufReader::with_capacity(READ_BUFFER, input)), None) };
+    if path.as_os_str() == "-" {
+        return Ok(streamed(StreamedInput::stdin(interrupt.clone())));
     }
     let failed = |source| CommandError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    let metadata = fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(CommandError::Usage(format!("{} is a folder; name a JSONL or CSV file", path.display())));
     }
-    let length = metadata.len();
-    Ok((Box::new(BufReader::with_capacity(READ_BUFFER, file)), Some(length)))
+    if !metadata.is_file() {
+        return Ok(streamed(StreamedInput::file(path.to_owned(), interrupt.clone())));
+    }
+    let file = File::open(path).map_err(failed)?;
+    Ok((Box::new(BufReader::with_capacity(READ_BUFFER, file)), Some(metadata.len())))
 }
 
-fn progress_file(arguments: &ImportArguments, from_stdin: bool, format: FileFormat) -> Option<ProgressFile> {
-    let path = match (&arguments.progress_file, from_stdin) {
+fn progress_file(arguments: &ImportArguments, streamed: bool, format: FileFormat) -> Option<ProgressFile> {
+    let path = match (&arguments.progress_file, streamed) {
         (Some(path), _) => path.clone(),
         (None, false) => ProgressFile::beside(&arguments.file),
         (None, true) => return None,
@@ -146,7 +156,7 @@ fn starting_point(
     let Some(file) = file else {
         return if arguments.resume {
             Err(CommandError::Usage(
-                "--resume of standard input needs --progress-file FILE, as the stopped import had".to_owned(),
+                "--resume of standard input or a pipe needs --progress-file FILE, as the stopped import had".to_owned(),
             ))
         } else {
             Ok(None)

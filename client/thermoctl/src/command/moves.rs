@@ -1,6 +1,5 @@
 //! `moves`: the moves that people asked for, and how to cancel one.
 
-use futures::future::try_join_all;
 use thermocline_client::Client;
 use thermocline_proto::v1::{CancelMoveRequest, ListMovesRequest};
 
@@ -8,7 +7,12 @@ use super::{
     Ended,
     move_range::{MoveView, table},
 };
-use crate::{CommandError, ExitCode, args::MovesArguments, context::Context};
+use crate::{
+    CommandError, ExitCode,
+    answers::{Answers, ended_without},
+    args::MovesArguments,
+    context::Context,
+};
 
 pub(super) async fn run(context: &Context, arguments: &MovesArguments) -> Ended {
     let client = context.connect().await?;
@@ -24,21 +28,16 @@ pub(super) async fn run(context: &Context, arguments: &MovesArguments) -> Ended 
         context.printer.print(&cancelled, |_| format!("cancelled {reference}; what has moved stays where it is"))?;
         return Ok(ExitCode::Success);
     }
-    let answers =
-        try_join_all((0..client.nodes().len()).map(|node| {
-            context.admin(&client, node, "list moves", |mut admin| async move {
-                admin.list_moves(ListMovesRequest {}).await
-            })
-        }))
-        .await?;
-    let moves: Vec<MoveView> = client
-        .nodes()
-        .iter()
-        .zip(answers)
-        .flat_map(|(node, answer)| answer.moves.into_iter().map(|entry| MoveView::of(&node.name, entry)))
-        .collect();
+    let listed = context
+        .every_admin(&client, "list moves", |mut admin| async move { admin.list_moves(ListMovesRequest {}).await })
+        .await;
+    let Answers { told, silent } = Answers::of(listed)?;
+    let of_node = told.into_iter().flat_map(|(node, answer)| {
+        answer.moves.into_iter().map(move |progress| MoveView::of(&node.name, progress)).collect::<Vec<_>>()
+    });
+    let moves: Vec<MoveView> = of_node.collect();
     context.printer.print(&moves, |moves| table(context, moves))?;
-    Ok(ExitCode::Success)
+    Ok(ended_without(&silent, &context.printer))
 }
 
 fn find(client: &Client, reference: &str) -> Result<(usize, u64), CommandError> {

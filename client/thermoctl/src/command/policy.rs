@@ -7,7 +7,7 @@ use std::path::Path;
 
 use futures::future::join_all;
 use serde::Serialize;
-use thermocline_client::Client;
+use thermocline_client::{Client, NodeEndpoint};
 use thermocline_crds::{
     Validated,
     v1alpha1::{Tiering, ValidatedPolicy},
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     CommandError, ExitCode,
+    answers::{Answers, ended_without},
     args::{PolicyCommand, PolicyTarget},
     context::Context,
 };
@@ -71,19 +72,22 @@ async fn change(context: &Context, target: &PolicyTarget, direct: bool, tiering:
 
 async fn show(context: &Context, direct: bool) -> Ended {
     let client = context.connect().await?;
-    let mut rows = Vec::new();
-    for (node, status) in context.statuses(&client).await {
-        let status = status?;
+    let Answers { told, silent } = Answers::of(context.statuses(&client).await)?;
+    let in_force = |(node, status): (NodeEndpoint, NodeStatus)| {
         let mover = status.mover.unwrap_or_default();
-        rows.push(InForce {
+        InForce {
             node: node.name,
             policy_generation: status.policy_generation,
             mover: mover.state,
             classified_millis_ago: Some(mover.last_classified_ms_ago),
-        });
-    }
+        }
+    };
+    let rows: Vec<InForce> = told.into_iter().map(in_force).collect();
     let policies = if direct { Vec::new() } else { fleet::policies(context)? };
-    let answer = serde_json::json!({ "policies": policies, "nodes": rows });
+    let mut answer = serde_json::json!({ "policies": policies, "nodes": rows });
+    if !silent.is_empty() {
+        answer["silent"] = serde_json::json!(silent);
+    }
     context.printer.print(&answer, |_| {
         let nodes = context.printer.table(
             &["NODE", "POLICY GENERATION", "MOVER", "CLASSIFIED"],
@@ -98,12 +102,15 @@ async fn show(context: &Context, direct: bool) -> Ended {
                 })
                 .collect(),
         );
+        if policies.is_empty() && !direct {
+            return format!("{nodes}\nno MigrationPolicy: the defaults are in force\n");
+        }
         policies.iter().fold(nodes, |text, policy| {
             let shown = serde_yaml::to_string(policy).unwrap_or_default();
             format!("{text}---\n{shown}")
         })
     })?;
-    Ok(ExitCode::Success)
+    Ok(ended_without(&silent, &context.printer))
 }
 
 /// Reads a manifest that holds one MigrationPolicy.

@@ -1,11 +1,12 @@
 //! `tiers`: what each tier holds and serves, per node and in total.
 
 use serde::Serialize;
+use thermocline_client::NodeEndpoint;
 use thermocline_proto::v1::{NodeStatus, TierStatus};
 
 use super::Ended;
 use crate::{
-    ExitCode,
+    answers::{Answers, ended_without},
     context::Context,
     output::{bytes, count, estimate, nanos, percent},
 };
@@ -48,22 +49,8 @@ struct TiersView {
 
 pub(super) async fn run(context: &Context) -> Ended {
     let client = context.connect().await?;
-    let mut statuses = Vec::new();
-    let mut failure = None;
-    let mut silent = Vec::new();
-    for (node, status) in context.statuses(&client).await {
-        match status {
-            Ok(status) => statuses.push((node.name, status)),
-            Err(error) => {
-                silent.push(node.name);
-                failure = Some(error);
-            }
-        }
-    }
-    if let (true, Some(error)) = (statuses.is_empty(), failure.take()) {
-        return Err(error);
-    }
-    let view = view(&statuses, silent);
+    let Answers { told, silent } = Answers::of(context.statuses(&client).await)?;
+    let view = view(&told, silent);
     context.printer.print(&view, |view| {
         let rows = view.tiers.iter().chain(&view.total).map(row);
         context.printer.table(
@@ -71,16 +58,12 @@ pub(super) async fn run(context: &Context) -> Ended {
             rows.collect(),
         )
     })?;
-    if view.silent.is_empty() {
-        return Ok(ExitCode::Success);
-    }
-    context.printer.remark(&format!("not answered: {}; see whether these nodes run", view.silent.join(", ")));
-    Ok(ExitCode::Unavailable)
+    Ok(ended_without(&view.silent, &context.printer))
 }
 
-fn view(statuses: &[(String, NodeStatus)], silent: Vec<String>) -> TiersView {
+fn view(told: &[(NodeEndpoint, NodeStatus)], silent: Vec<String>) -> TiersView {
     let tiers: Vec<TierView> =
-        statuses.iter().flat_map(|(node, status)| status.tiers.iter().map(|tier| TierView::of(node, tier))).collect();
+        told.iter().flat_map(|(node, status)| status.tiers.iter().map(|tier| TierView::of(&node.name, tier))).collect();
     let total = total(&tiers);
     TiersView { tiers, total, silent }
 }
@@ -169,6 +152,10 @@ fn row(tier: &TierView) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn node(name: &str) -> NodeEndpoint {
+        NodeEndpoint { name: name.to_owned(), kv: String::new(), admin: String::new(), http: None, range: None }
+    }
+
     fn status(tiers: &[(&str, u32, u64, u64)]) -> NodeStatus {
         NodeStatus {
             tiers: tiers
@@ -192,8 +179,8 @@ mod tests {
     fn totals_add_up_by_tier_and_their_shares_are_of_all_reads() {
         let view = view(
             &[
-                ("a".to_owned(), status(&[("hot", 0, 10, 60), ("cold", 20, 5, 10)])),
-                ("b".to_owned(), status(&[("hot", 0, 30, 30)])),
+                (node("a"), status(&[("hot", 0, 10, 60), ("cold", 20, 5, 10)])),
+                (node("b"), status(&[("hot", 0, 30, 30)])),
             ],
             Vec::new(),
         );

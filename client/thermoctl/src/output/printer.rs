@@ -96,6 +96,11 @@ impl Printer {
         }
     }
 
+    /// Says beside the answer what it does not tell, whatever its form: it may not be taken for the whole.
+    pub fn warn(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
     /// Whether progress may be drawn.
     #[must_use]
     pub fn draws_progress(&self) -> bool {

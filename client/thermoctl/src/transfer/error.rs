@@ -116,6 +116,12 @@ pub enum TransferError {
         #[source]
         source: Box<ClientError>,
     },
+    /// A person stopped an export.
+    #[error("stopped; {records} records are written; pass --resume to go on")]
+    ExportInterrupted {
+        /// Records written.
+        records: u64,
+    },
     /// The file of an export cannot be written.
     #[error("writing {what} failed after {records} records")]
     Output {
@@ -135,7 +141,7 @@ impl TransferError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Line { .. } | Self::Store { .. } | Self::Lost { .. } | Self::Export { .. } => ExitCode::Partial,
-            Self::Interrupted { .. } => ExitCode::Interrupted,
+            Self::Interrupted { .. } | Self::ExportInterrupted { .. } => ExitCode::Interrupted,
             Self::Unfinished { .. }
             | Self::NothingToResume { .. }
             | Self::Mismatch { .. }

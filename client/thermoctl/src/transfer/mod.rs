@@ -10,16 +10,16 @@ mod import;
 mod progress_file;
 mod record_reader;
 mod record_writer;
-mod standard_input;
 mod store_sink;
+mod streamed_input;
 
 pub use error::TransferError;
 pub use import::{BatchSink, ImportPlan, ImportSummary, Importer};
 pub use progress_file::ProgressFile;
 pub use record_reader::{LineError, Mark, RecordReader};
 pub use record_writer::RecordWriter;
-pub use standard_input::StandardInput;
 pub use store_sink::StoreSink;
+pub use streamed_input::StreamedInput;
 
 use std::path::Path;
 

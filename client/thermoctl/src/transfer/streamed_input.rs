@@ -1,7 +1,10 @@
-//! Standard input that a person can interrupt: a read of a terminal or a quiet pipe waits for as long as it likes.
+//! Input that a person can interrupt: a read of a terminal or a quiet pipe waits for as long as it likes, and so does the
+//! opening of a named pipe that nobody writes to.
 
 use std::{
+    fs::File,
     io::{self, Read},
+    path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     time::Duration,
 };
@@ -13,23 +16,37 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// Reads on a thread of its own, which nobody waits for.
-pub struct StandardInput {
+pub struct StreamedInput {
     chunks: Receiver<io::Result<Vec<u8>>>,
     interrupt: Interrupt,
     chunk: Vec<u8>,
     given: usize,
 }
 
-impl StandardInput {
-    /// Fails when `interrupt` is asked while it waits.
+impl StreamedInput {
+    /// Of standard input; fails when `interrupt` is asked while it waits.
     #[must_use]
-    pub fn new(interrupt: Interrupt) -> Self {
-        Self::of(io::stdin(), interrupt)
+    pub fn stdin(interrupt: Interrupt) -> Self {
+        Self::of(|| Ok(io::stdin()), interrupt)
     }
 
-    fn of(mut source: impl Read + Send + 'static, interrupt: Interrupt) -> Self {
+    /// Of a pipe or device that has a path; fails when `interrupt` is asked while it waits.
+    #[must_use]
+    pub fn file(path: PathBuf, interrupt: Interrupt) -> Self {
+        Self::of(move || File::open(path), interrupt)
+    }
+
+    fn of<R: Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, interrupt: Interrupt) -> Self {
         let (sender, chunks) = sync_channel(1);
         std::thread::spawn(move || {
+            let mut source = match open() {
+                Ok(source) => source,
+                Err(error) => {
+                    // Where nobody reads any more, nobody asks why.
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+            };
             loop {
                 let mut chunk = vec![0; CHUNK_BYTES];
                 let read = source.read(&mut chunk);
@@ -48,7 +65,7 @@ impl StandardInput {
     }
 }
 
-impl Read for StandardInput {
+impl Read for StreamedInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.given == self.chunk.len() {
             match self.chunks.recv_timeout(GLANCE) {
@@ -77,8 +94,8 @@ mod tests {
     fn what_comes_is_read_to_its_end() {
         let (_ask, interrupt) = Interrupt::asked_by();
         let bytes: Vec<u8> = (0..CHUNK_BYTES + 10).map(|place| place as u8).collect();
-        let mut read = Vec::new();
-        StandardInput::of(io::Cursor::new(bytes.clone()), interrupt).read_to_end(&mut read).unwrap();
+        let (mut read, source) = (Vec::new(), io::Cursor::new(bytes.clone()));
+        StreamedInput::of(|| Ok(source), interrupt).read_to_end(&mut read).unwrap();
         assert!(read == bytes);
     }
 
@@ -94,7 +111,7 @@ mod tests {
         }
         let (ask, interrupt) = Interrupt::asked_by();
         let (said, heard) = std::sync::mpsc::channel();
-        std::thread::spawn(move || said.send(StandardInput::of(Quiet, interrupt).read(&mut [0])));
+        std::thread::spawn(move || said.send(StreamedInput::of(|| Ok(Quiet), interrupt).read(&mut [0])));
         assert!(heard.recv_timeout(Duration::from_millis(200)).is_err(), "it waits");
         ask.send_replace(true);
         assert!(heard.recv_timeout(Duration::from_secs(20)).unwrap().is_err());
