@@ -107,7 +107,9 @@ impl Node {
         let folders: Vec<&Path> = settings.tiers.iter().map(|tier| tier.path.as_path()).collect();
         let memory_limit = settings.memory_limit.map(crate::config::ByteSize::bytes);
         let memory = LoadSampler::new(Roots::default(), &[], memory_limit).memory_limit_bytes();
-        let engine = open(settings.clone(), memory).await?;
+        let environment = Environment::system(seed());
+        let moves = Arc::new(MoveBoard::of_start(environment.clock.wall()));
+        let engine = open(settings.clone(), memory, environment).await?;
         // After the store was opened, for the folders exist from then on.
         let sampler = LoadSampler::new(Roots::default(), &folders, memory_limit);
         let (loads, load) =
@@ -130,7 +132,7 @@ impl Node {
         let mut node = Self {
             facade,
             addresses,
-            moves: Arc::new(MoveBoard::default()),
+            moves,
             accepting: CancellationToken::new(),
             running: CancellationToken::new(),
             servers: JoinSet::new(),
@@ -196,11 +198,10 @@ impl Node {
 }
 
 /// Opens the store on a blocking thread: recovery may take a while.
-async fn open(settings: Settings, memory: u64) -> Result<Engine, NodeError> {
+async fn open(settings: Settings, memory: u64, environment: Environment) -> Result<Engine, NodeError> {
     tokio::task::spawn_blocking(move || {
         let owner = Owner { cluster: settings.cluster.clone(), node: settings.node.clone() };
         let marked = identity::check(&settings.root, &owner)?;
-        let environment = Environment::system(seed());
         let engine = Engine::open(settings.engine_options(memory), environment)
             .map_err(|error| NodeError::Open(Box::new(error)))?;
         if !marked {

@@ -88,7 +88,8 @@ pub enum OpenError {
     },
     /// A tier that holds data is not among the options.
     #[error(
-        "tier {tier} in {} holds data and is not among the tiers to open; empty it first (drain) or add it again",
+        "tier {tier} in {} holds data and is not among the tiers to open; open the store with it again, then move \
+         its records to another tier",
         path.display()
     )]
     TierHoldsData {

@@ -1,7 +1,8 @@
 //! Moves that somebody asked for: started, watched, listed, cancelled.
 //!
 //! A move belongs to the node, not to the call that began it: a caller that goes away leaves it running, and CancelMove
-//! ends it. A few run at once, the last ended ones are remembered.
+//! ends it. A few run at once, the last ended ones are remembered. Ids begin at the milliseconds of the clock when the node
+//! starts, so that whoever kept one over a restart finds no other move under it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,13 +63,11 @@ impl Order {
 }
 
 /// The moves of this process.
-#[derive(Default)]
 pub struct MoveBoard {
     state: Mutex<Board>,
     tasks: TaskTracker,
 }
 
-#[derive(Default)]
 struct Board {
     last_id: u64,
     moves: BTreeMap<u64, Entry>,
@@ -86,6 +85,12 @@ impl Entry {
 }
 
 impl MoveBoard {
+    /// A board of a node that starts at this time since the Unix epoch.
+    pub fn of_start(time: Duration) -> Self {
+        let last_id = u64::try_from(time.as_millis()).unwrap_or_default();
+        Self { state: Mutex::new(Board { last_id, moves: BTreeMap::new() }), tasks: TaskTracker::new() }
+    }
+
     /// Starts a move in the background.
     pub(super) fn start(
         self: &Arc<Self>,
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn as_many_moves_run_as_may_and_ended_ones_are_forgotten_in_time() {
-        let board = MoveBoard::default();
+        let board = MoveBoard::of_start(Duration::ZERO);
         let mut running: Vec<_> = (0..MOST_RUNNING).map(|_| board.enter().unwrap()).collect();
         assert_eq!(board.enter().err().map(|status| status.code()), Some(tonic::Code::ResourceExhausted));
         for _ in 0..ENDED_REMEMBERED + 20 {
@@ -239,6 +244,21 @@ mod tests {
             running.push(board.enter().unwrap());
         }
         assert!(board.list().len() <= ENDED_REMEMBERED + MOST_RUNNING + 1);
+    }
+
+    #[test]
+    fn an_id_of_an_earlier_run_of_the_node_names_no_move_of_this_one() {
+        let id_after = |start| {
+            let board = MoveBoard::of_start(Duration::from_millis(start));
+            let (_cancel, progress) = board.enter().unwrap();
+            let id = progress.borrow().move_id;
+            (board, id)
+        };
+        let (_, before) = id_after(1_800_000_000_000);
+        let (board, id) = id_after(1_800_000_000_250);
+        assert_ne!(id, before);
+        assert_eq!(board.cancel(before).unwrap_err().code(), tonic::Code::NotFound);
+        board.cancel(id).unwrap();
     }
 
     #[test]
