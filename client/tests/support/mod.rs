@@ -20,7 +20,7 @@ use thermocline_proto::{
         mutation::Kind,
     },
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tonic::{
     Code, Request, Response, Status,
@@ -37,6 +37,8 @@ pub enum Fault {
     DoAndFail(Code),
     /// Does what it is asked, then never answers.
     DoAndHang,
+    /// Does what it is asked, and answers well once it is told to.
+    DoAndWait(Arc<Notify>),
 }
 
 /// The state behind a node.
@@ -177,6 +179,10 @@ impl Service {
         match fault {
             Some(Fault::DoAndFail(code)) => Err(Status::new(code, "scripted")),
             Some(Fault::DoAndHang) => std::future::pending().await,
+            Some(Fault::DoAndWait(told)) => {
+                told.notified().await;
+                result.map(Response::new)
+            }
             _ => result.map(Response::new),
         }
     }

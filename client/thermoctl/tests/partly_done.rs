@@ -5,13 +5,14 @@
 #[allow(dead_code)] // Shared with the client's tests, which use all of it.
 mod support;
 
-use std::{process::Stdio, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Fault, Node};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, Command},
+    sync::Notify,
     time::{sleep, timeout},
 };
 use tonic::Code;
@@ -133,9 +134,13 @@ impl Running {
     }
 
     fn interrupt(&self) {
-        let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
+        interrupt(&self.child);
     }
+}
+
+fn interrupt(child: &Child) {
+    let id = i32::try_from(child.id().unwrap()).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
 }
 
 /// Runs it to its end, without a cluster that is named for it.
@@ -186,6 +191,26 @@ async fn an_import_from_a_named_pipe_that_nobody_writes_to_is_ended_by_ctrl_c() 
         assert_eq!(ended.code, Some(130), "{ended:?}");
         assert!(ended.stderr.contains("stopped; 0 records are written"), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn an_import_that_is_interrupted_while_its_last_records_are_written_tells_both() {
+    let cluster = Cluster::start().await;
+    let answer = Arc::new(Notify::new());
+    cluster.low.fault(Fault::DoAndWait(Arc::clone(&answer)));
+    let mut running = cluster.begin(&["import"]);
+    running.stdin.write_all(b"{\"key\":\"a\",\"value\":\"1\"}\n").await.unwrap();
+    let Running { mut child, stdin } = running;
+    drop(stdin);
+    cluster.called("write").await;
+    interrupt(&child);
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = timeout(PATIENCE, said.next_line()).await.unwrap().unwrap();
+    assert!(first.unwrap().contains("Ctrl-C again"));
+    answer.notify_one();
+    let ended = ended(child).await;
+    assert_eq!(ended.code, Some(130), "it was asked to end: {ended:?}");
+    assert!(ended.stdout.contains("1 records imported"), "and has come to its end: {ended:?}");
 }
 
 #[tokio::test]
