@@ -1,6 +1,7 @@
 //! The client against nodes on loopback that refuse, break and hang as a script says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[allow(dead_code)] // Shared with the tests of thermoctl.
 mod support;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "../../tests/support/mod.rs"]
-#[allow(dead_code)] // Shared with the client's tests, which use all of it.
+#[allow(dead_code)] // Shared with the client's tests.
 mod support;
 
 use std::{process::Stdio, sync::Arc, time::Duration};
