@@ -72,7 +72,7 @@ pub use range::KeyRange;
 pub use read::point::Record;
 pub use read::scan::{Scan, ScanOptions, Snapshot};
 pub use read::value::Value;
-pub use replica::{ApplyBatch, ApplyEntry, ExportFile, ExportManifest, LogicalHash};
+pub use replica::{ApplyBatch, ApplyEntry, CallerRecord, ExportFile, ExportManifest, LogicalHash};
 pub use stats::{EngineStats, Health, LatencySummary, MoveTotal, TierReport};
 pub use tier::{Compression, Medium, Profile, TierId, TierSettings, TierSpec};
 pub use write::batch::{Batch, Condition, Mutation, WriteOutcome};

@@ -105,6 +105,12 @@ impl KeyRange {
         Some(Self { start, end })
     }
 
+    /// The smallest range that covers both.
+    #[must_use]
+    pub fn hull(&self, other: &Self) -> Self {
+        Self { start: self.start.clone().min(other.start.clone()), ..self.extended_to(other) }
+    }
+
     /// From its start to the later of the two ends.
     #[must_use]
     pub(crate) fn extended_to(&self, other: &Self) -> Self {

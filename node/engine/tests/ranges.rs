@@ -388,3 +388,59 @@ fn versions_that_do_not_ascend_are_refused_and_nothing_of_the_batch_is_written()
     assert!(engine.apply(&batch, Durability::Wal).is_err());
     assert_eq!((value(&engine, b"a"), engine.caller_meta(b"applied").unwrap()), (None, None));
 }
+
+#[test]
+fn records_of_the_caller_may_hang_on_what_came_of_the_entries_and_are_found_by_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 2);
+    let entry = |version, key: &'static str| ApplyEntry {
+        version,
+        conditions: vec![Condition::Absent(Bytes::from(key))],
+        mutations: vec![Mutation::Put { key: key.into(), value: Bytes::new() }],
+    };
+    let outcomes = engine
+        .apply_with(
+            &[entry(10, "a"), entry(11, "a")],
+            |outcomes| {
+                let record = |(number, outcome): (usize, &WriteOutcome)| {
+                    (Bytes::from(format!("s{number}")), Some(Bytes::from(format!("{outcome:?}"))))
+                };
+                outcomes
+                    .iter()
+                    .enumerate()
+                    .map(record)
+                    .chain([(Bytes::from_static(b"t"), Some(Bytes::new()))])
+                    .collect()
+            },
+            Durability::Wal,
+        )
+        .unwrap();
+    let expected: Vec<(Bytes, Bytes)> = outcomes
+        .iter()
+        .enumerate()
+        .map(|(number, outcome)| (Bytes::from(format!("s{number}")), Bytes::from(format!("{outcome:?}"))))
+        .collect();
+    assert_eq!(engine.caller_records(b"s").unwrap(), expected);
+    assert_eq!(engine.caller_records(b"").unwrap().len(), 3);
+}
+
+#[test]
+fn an_export_of_a_snapshot_has_the_data_and_the_records_of_one_moment() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = open(one.path(), 2);
+    put(&engine, b"a", b"before");
+    engine.apply(&ApplyBatch { entries: Vec::new(), meta: vec![applied(b"before")] }, Durability::Wal).unwrap();
+    let snapshot = engine.snapshot().unwrap();
+    put(&engine, b"a", b"after");
+    engine.apply(&ApplyBatch { entries: Vec::new(), meta: vec![applied(b"after")] }, Durability::Wal).unwrap();
+    let exported = one.path().join("export");
+    snapshot.export(&KeyRange::all(), &exported).unwrap();
+    assert_eq!(
+        snapshot.caller_records(b"").unwrap(),
+        [(Bytes::from_static(b"applied"), Bytes::from_static(b"before"))]
+    );
+    let other = open(two.path(), 2);
+    let lease = other.lease_range(&KeyRange::all()).unwrap();
+    other.install(&lease, &exported, &[]).unwrap();
+    assert_eq!(value(&other, b"a").unwrap(), b"before");
+}

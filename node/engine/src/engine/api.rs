@@ -17,7 +17,7 @@ use crate::options::Durability;
 use crate::range::KeyRange;
 use crate::read::point::Record;
 use crate::read::scan::Snapshot;
-use crate::replica::{ApplyBatch, ExportManifest, LogicalHash};
+use crate::replica::{ApplyBatch, ApplyEntry, CallerRecord, ExportManifest, LogicalHash};
 use crate::stats::{EngineStats, Health};
 use crate::tier::TierSettings;
 use crate::write::batch::{Batch, Condition, WriteOutcome};
@@ -373,7 +373,21 @@ impl Engine {
     /// # Errors
     /// When versions do not ascend, the range is fenced, or writes are refused.
     pub fn apply(&self, batch: &ApplyBatch, durability: Durability) -> Result<Vec<WriteOutcome>> {
-        self.inner.apply(batch, durability)
+        self.apply_with(&batch.entries, |_| batch.meta.clone(), durability)
+    }
+
+    /// As [`apply`](Self::apply), with records that depend on what came of the entries: `records` is called once, when that is
+    /// known and nothing is written yet.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_with(
+        &self,
+        entries: &[ApplyEntry],
+        records: impl FnOnce(&[WriteOutcome]) -> Vec<CallerRecord>,
+        durability: Durability,
+    ) -> Result<Vec<WriteOutcome>> {
+        self.inner.apply(entries, records, durability)
     }
 
     /// One of the caller's own records.
@@ -382,6 +396,14 @@ impl Engine {
     /// When it cannot be read.
     pub fn caller_meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.inner.caller_meta(key)
+    }
+
+    /// All of the caller's own records whose keys begin with `prefix`, in the order of their keys.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn caller_records(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
+        self.inner.caller_records(prefix)
     }
 
     /// Takes a range for a wipe or an install; the mover leaves it.

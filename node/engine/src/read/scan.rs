@@ -3,6 +3,7 @@
 //! A snapshot pins versions that compaction would drop, so its life is bounded: a scan that outlives it answers
 //! [`EngineError::ScanExpired`] and is resumed from the last key.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::guard::Guard;
 use crate::limits::READAHEAD_BYTES;
 use crate::mover::Cancel;
 use crate::range::KeyRange;
+use crate::replica::ExportManifest;
 
 /// How a scan goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +129,23 @@ impl<'a> Snapshot<'a> {
             cancel: None,
             ended: false,
         }
+    }
+
+    /// The caller's own records whose keys begin with `prefix`, as they were, in the order of their keys.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn caller_records(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
+        let records = self.snapshot.raw_iterator_cf(self.inner.database.meta());
+        crate::replica::caller_records(records, prefix)
+    }
+
+    /// Writes what the range held into a new folder, as [`Engine::export`](crate::Engine::export) does.
+    ///
+    /// # Errors
+    /// When the folder exists or cannot be written.
+    pub fn export(&self, range: &KeyRange, folder: &Path) -> Result<ExportManifest> {
+        self.inner.export_at(self, range, folder)
     }
 
     /// The merged view of a range, tombstones included.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use rocksdb::WriteBatch;
+use rocksdb::{DBRawIterator, WriteBatch};
 
 use crate::engine::Inner;
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, Result, RocksContext};
 use crate::format::{keys, meta};
 use crate::options::Durability;
 use crate::write::batch::{Condition, Mutation, WriteOutcome, check_key, check_value};
@@ -25,28 +25,36 @@ pub struct ApplyEntry {
     pub mutations: Vec<Mutation>,
 }
 
+/// A record of the caller's own: its key, and its value or `None` to delete it.
+pub type CallerRecord = (Bytes, Option<Bytes>);
+
 /// Entries applied together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApplyBatch {
     /// In log order.
     pub entries: Vec<ApplyEntry>,
-    /// The caller's own records (applied id, membership), written with the entries or not at all. `None` deletes.
-    pub meta: Vec<(Bytes, Option<Bytes>)>,
+    /// The caller's own records (applied id, membership), written with the entries or not at all.
+    pub meta: Vec<CallerRecord>,
 }
 
 impl Inner {
-    /// Applies a batch. Every replica that applies the same entries, however chunked, has the same logical hash.
-    pub(crate) fn apply(&self, batch: &ApplyBatch, durability: Durability) -> Result<Vec<WriteOutcome>> {
+    /// Applies entries. Every replica that applies the same ones, however chunked, has the same logical hash. The caller's
+    /// records are asked for when the outcomes are known, still inside of the batch.
+    pub(crate) fn apply(
+        &self,
+        entries: &[ApplyEntry],
+        records: impl FnOnce(&[WriteOutcome]) -> Vec<CallerRecord>,
+        durability: Durability,
+    ) -> Result<Vec<WriteOutcome>> {
         if durability == Durability::Buffered {
             return Err(EngineError::Invalid(
                 "a replicated batch is applied with Sync or Wal: its log entry must not outlive it".to_owned(),
             ));
         }
-        batch.entries.iter().try_for_each(|entry| check_version(entry.version))?;
+        entries.iter().try_for_each(|entry| check_version(entry.version))?;
         self.database.check()?;
         self.admit_undamaged()?;
-        let touched: BTreeSet<&[u8]> = batch
-            .entries
+        let touched: BTreeSet<&[u8]> = entries
             .iter()
             .flat_map(|e| e.mutations.iter().map(Mutation::key).chain(e.conditions.iter().map(Condition::key)))
             .map(|key| key.as_ref())
@@ -61,9 +69,9 @@ impl Inner {
 
         let mut rocks = WriteBatch::default();
         let mut own: HashMap<&[u8], Option<u64>> = HashMap::new();
-        let mut outcomes = Vec::with_capacity(batch.entries.len());
+        let mut outcomes = Vec::with_capacity(entries.len());
         let mut highest = 0;
-        for entry in &batch.entries {
+        for entry in entries {
             if entry.version <= highest {
                 return Err(EngineError::Invalid(format!(
                     "versions of a batch ascend; {} follows {highest}",
@@ -73,7 +81,7 @@ impl Inner {
             highest = entry.version;
             outcomes.push(self.stage(entry, &mut own, &mut rocks)?);
         }
-        for (key, value) in &batch.meta {
+        for (key, value) in &records(&outcomes) {
             match value {
                 Some(value) => rocks.put_cf(self.database.meta(), meta::caller(key), value),
                 None => rocks.delete_cf(self.database.meta(), meta::caller(key)),
@@ -121,4 +129,22 @@ impl Inner {
     pub(crate) fn caller_meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.database.get_meta(&meta::caller(key))
     }
+
+    /// The caller's own records whose keys begin with `prefix`, in order.
+    pub(crate) fn caller_records(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
+        caller_records(self.database.raw().raw_iterator_cf(self.database.meta()), prefix)
+    }
+}
+
+/// The caller's own records of an iterator over `meta`, those whose keys begin with `prefix`.
+pub(crate) fn caller_records(mut iterator: DBRawIterator<'_>, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
+    let full = meta::caller(prefix);
+    let mut records = Vec::new();
+    iterator.seek(&full);
+    while let Some((key, value)) = iterator.item().filter(|(key, _)| key.starts_with(&full)) {
+        records.push((Bytes::copy_from_slice(&key[1..]), Bytes::copy_from_slice(value)));
+        iterator.next();
+    }
+    iterator.status().attempting("read the caller's records")?;
+    Ok(records)
 }

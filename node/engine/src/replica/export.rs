@@ -13,7 +13,7 @@ use crate::error::{EngineError, IoContext, Result, RocksContext};
 use crate::format::keys;
 use crate::format::record::{self, RecordKind};
 use crate::range::KeyRange;
-use crate::read::scan::Reach;
+use crate::read::scan::{Reach, Snapshot};
 use crate::tier::identity;
 
 /// A file of an export is closed after so many bytes, so that a transfer can resume by file.
@@ -30,8 +30,12 @@ struct Open<'a> {
 impl Inner {
     /// Writes what the range holds at this moment into a new folder.
     pub(crate) fn export(&self, range: &KeyRange, folder: &Path) -> Result<ExportManifest> {
+        self.export_at(&self.snapshot()?, range, folder)
+    }
+
+    /// Writes what the range held at the moment of a snapshot into a new folder.
+    pub(crate) fn export_at(&self, snapshot: &Snapshot<'_>, range: &KeyRange, folder: &Path) -> Result<ExportManifest> {
         fs::create_dir(folder).on("create the export folder", folder)?;
-        let snapshot = self.snapshot()?;
         let mut merge = snapshot.merge(range, false, Reach::Whole);
         let tiers = self.database.tier_count();
         let mut open: Vec<Option<Open<'_>>> = (0..tiers).map(|_| None).collect();

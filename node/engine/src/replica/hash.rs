@@ -20,6 +20,15 @@ pub struct LogicalHash {
     pub bytes: u64,
 }
 
+impl LogicalHash {
+    /// The hash of records given in key order: key, version, value.
+    pub fn of<'a>(records: impl Iterator<Item = (&'a [u8], u64, &'a [u8])>) -> Self {
+        let mut hasher = RangeHasher::default();
+        records.for_each(|(key, version, value)| hasher.add(key, version, value));
+        hasher.finish()
+    }
+}
+
 /// Hashes records in key order.
 #[derive(Default)]
 pub(super) struct RangeHasher {

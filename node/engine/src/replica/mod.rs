@@ -8,6 +8,7 @@ mod manifest;
 mod stage;
 mod wipe;
 
-pub use apply::{ApplyBatch, ApplyEntry};
+pub(crate) use apply::caller_records;
+pub use apply::{ApplyBatch, ApplyEntry, CallerRecord};
 pub use hash::LogicalHash;
 pub use manifest::{ExportFile, ExportManifest};
