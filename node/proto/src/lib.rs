@@ -3,11 +3,27 @@
 //! A leaf: it knows neither the engine nor the API types. The contracts themselves are documented in
 //! `proto/thermocline/v1/*.proto`; this crate only names the generated modules.
 
-/// Version 1 of the contracts: `thermocline.v1.Kv` and `thermocline.v1.Admin`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::nursery)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::use_self, clippy::or_fun_call)]
-pub mod v1 {
-    tonic::include_proto!("thermocline.v1");
+mod generated {
+    // The generated code of one package names the other by its place in here.
+    pub mod v1 {
+        tonic::include_proto!("thermocline.v1");
+    }
+    pub mod replica {
+        pub mod v1 {
+            tonic::include_proto!("thermocline.replica.v1");
+        }
+    }
+}
+
+/// Version 1 of the contracts: `thermocline.v1.Kv` and `thermocline.v1.Admin`.
+pub use generated::v1;
+
+/// What replicas of a shard write to their logs and tell each other.
+pub mod replica {
+    /// Version 1: `thermocline.replica.v1`.
+    pub use crate::generated::replica::v1;
 }
 
 /// The encoded descriptor set, for gRPC reflection.

@@ -1,0 +1,220 @@
+//! What a shard's state machine is told to do, and its encoding (`thermocline/replica/v1/log.proto`).
+//!
+//! Encoded once, by the leader; logs and connections carry the bytes as they are, and only the state machine reads them.
+
+use bytes::Bytes;
+use prost::Message;
+use thermocline_engine::{Condition, Mutation};
+use thermocline_proto::replica::v1 as wire;
+use thermocline_proto::v1;
+
+use crate::session::{ClientId, RequestId};
+use crate::{Epoch, MAX_WRITES_PER_ENTRY, ReplicaId, ShardDescriptor, ShardId};
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Writes of clients.
+    Writes(Writes),
+    /// The shard becomes two.
+    Split(Split),
+    /// The shard begins. In the log, so that a replica that joins needs nothing but the log.
+    Begin(ShardDescriptor),
+}
+
+/// Writes of clients that came at the same time, in the order in which they take effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writes {
+    /// The leader's clock, in milliseconds since 1970.
+    pub at_millis: u64,
+    /// At most [`MAX_WRITES_PER_ENTRY`].
+    pub writes: Vec<Write>,
+}
+
+/// An atomic write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Its name; without one a retry is applied again.
+    pub request: Option<RequestId>,
+    /// The epoch that it was routed by.
+    pub epoch: Epoch,
+    /// What must hold.
+    pub conditions: Vec<Condition>,
+    /// What it changes.
+    pub mutations: Vec<Mutation>,
+}
+
+/// A split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// The first key of the new shard.
+    pub at: Bytes,
+    /// The epoch that it was decided by.
+    pub epoch: Epoch,
+    /// The new shard.
+    pub right: ShardId,
+    /// For each replica of the shard its neighbour of the new one.
+    pub replicas: Vec<(ReplicaId, ReplicaId)>,
+}
+
+/// Why bytes are no command.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// They are no message of this kind.
+    #[error("decode a command of the log")]
+    Message(#[from] prost::DecodeError),
+    /// The message lacks something, or has what nobody writes.
+    #[error("a command of the log has {0}")]
+    Content(&'static str),
+}
+
+impl Command {
+    /// The bytes of the command.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let kind = match self {
+            Self::Writes(writes) => wire::command::Kind::Writes(writes.into()),
+            Self::Split(split) => wire::command::Kind::Split(split.into()),
+            Self::Begin(descriptor) => wire::command::Kind::Begin(descriptor.into()),
+        };
+        wire::Command { kind: Some(kind) }.encode_to_vec().into()
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote. Keys and values share the memory of `bytes`.
+    ///
+    /// # Errors
+    /// When it did not: a command of a later version too, which this one cannot carry out.
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        match wire::Command::decode(bytes)?.kind {
+            Some(wire::command::Kind::Writes(writes)) => Ok(Self::Writes(writes.try_into()?)),
+            Some(wire::command::Kind::Split(split)) => Ok(Self::Split(split.into())),
+            Some(wire::command::Kind::Begin(descriptor)) => {
+                let known = ShardDescriptor::try_from(descriptor);
+                Ok(Self::Begin(known.map_err(|_| DecodeError::Content("a range that ends before it starts"))?))
+            }
+            None => Err(DecodeError::Content("a kind that this version does not know")),
+        }
+    }
+}
+
+impl From<&Writes> for wire::Writes {
+    fn from(writes: &Writes) -> Self {
+        Self { at_millis: writes.at_millis, writes: writes.writes.iter().map(Into::into).collect() }
+    }
+}
+
+impl TryFrom<wire::Writes> for Writes {
+    type Error = DecodeError;
+
+    fn try_from(writes: wire::Writes) -> Result<Self, DecodeError> {
+        if writes.writes.len() > MAX_WRITES_PER_ENTRY {
+            return Err(DecodeError::Content("more writes than an entry may"));
+        }
+        let decoded = writes.writes.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(Self { at_millis: writes.at_millis, writes: decoded })
+    }
+}
+
+impl From<&Write> for wire::Write {
+    fn from(write: &Write) -> Self {
+        Self {
+            request_id: write.request.map(|request| v1::RequestId {
+                client: Bytes::copy_from_slice(&request.client.0),
+                sequence: request.sequence,
+            }),
+            retry: write.request.is_some_and(|request| request.retry),
+            epoch: write.epoch.0,
+            conditions: write.conditions.iter().map(condition).collect(),
+            mutations: write.mutations.iter().map(mutation).collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::Write> for Write {
+    type Error = DecodeError;
+
+    fn try_from(write: wire::Write) -> Result<Self, DecodeError> {
+        let request = match write.request_id {
+            None => None,
+            Some(id) => {
+                let client: [u8; 16] =
+                    id.client.as_ref().try_into().map_err(|_| DecodeError::Content("a client that is not 16 bytes"))?;
+                Some(RequestId { client: ClientId(client), sequence: id.sequence, retry: write.retry })
+            }
+        };
+        Ok(Self {
+            request,
+            epoch: Epoch(write.epoch),
+            conditions: write.conditions.into_iter().map(known_condition).collect::<Result<_, _>>()?,
+            mutations: write.mutations.into_iter().map(known_mutation).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn condition(condition: &Condition) -> v1::Condition {
+    use v1::condition::Expected;
+    let expected = match condition {
+        Condition::Absent(_) => Expected::Absent(true),
+        Condition::Exists(_) => Expected::Exists(true),
+        Condition::VersionEquals(_, version) => Expected::VersionEquals(*version),
+    };
+    v1::Condition { key: condition.key().clone(), expected: Some(expected) }
+}
+
+fn known_condition(condition: v1::Condition) -> Result<Condition, DecodeError> {
+    use v1::condition::Expected;
+    match condition.expected {
+        Some(Expected::Absent(true)) => Ok(Condition::Absent(condition.key)),
+        Some(Expected::Exists(true)) => Ok(Condition::Exists(condition.key)),
+        Some(Expected::VersionEquals(version)) => Ok(Condition::VersionEquals(condition.key, version)),
+        Some(Expected::Absent(false) | Expected::Exists(false)) | None => {
+            Err(DecodeError::Content("a condition that expects nothing"))
+        }
+    }
+}
+
+fn mutation(mutation: &Mutation) -> v1::Mutation {
+    use v1::mutation::{Delete, Kind, Put};
+    let kind = match mutation {
+        Mutation::Put { key, value } => Kind::Put(Put { key: key.clone(), value: value.clone() }),
+        Mutation::Delete { key } => Kind::Delete(Delete { key: key.clone() }),
+    };
+    v1::Mutation { kind: Some(kind) }
+}
+
+fn known_mutation(mutation: v1::Mutation) -> Result<Mutation, DecodeError> {
+    use v1::mutation::Kind;
+    match mutation.kind {
+        Some(Kind::Put(put)) => Ok(Mutation::Put { key: put.key, value: put.value }),
+        Some(Kind::Delete(delete)) => Ok(Mutation::Delete { key: delete.key }),
+        None => Err(DecodeError::Content("a mutation that changes nothing")),
+    }
+}
+
+impl From<&Split> for wire::Split {
+    fn from(split: &Split) -> Self {
+        let replica = |(of, right): &(ReplicaId, ReplicaId)| wire::SplitReplica { of: of.0, right: right.0 };
+        Self {
+            at: split.at.clone(),
+            epoch: split.epoch.0,
+            right: split.right.0,
+            replicas: split.replicas.iter().map(replica).collect(),
+        }
+    }
+}
+
+impl From<wire::Split> for Split {
+    fn from(split: wire::Split) -> Self {
+        let replica = |pair: wire::SplitReplica| (ReplicaId(pair.of), ReplicaId(pair.right));
+        Self {
+            at: split.at,
+            epoch: Epoch(split.epoch),
+            right: ShardId(split.right),
+            replicas: split.replicas.into_iter().map(replica).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "command_test.rs"]
+mod tests;

@@ -1,0 +1,363 @@
+//! The replicated state machine of a shard: what its entries do to data, sessions and descriptor.
+//!
+//! The same entries in the same order lead to the same state and the same answers on every replica, however they are cut
+//! into batches: decisions hang on entries and earlier decisions alone, never on a clock or on what fits into a batch.
+//! Knows nothing of consensus: whoever applies gives the records that say how far it is, and they are written in the batch.
+
+mod answer;
+mod memory_store;
+mod records;
+mod snapshot;
+mod store;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thermocline_engine::{ApplyEntry, CallerRecord, Condition, EngineError, Mutation, WriteOutcome};
+
+pub use answer::{Answer, Applied};
+pub use memory_store::MemoryStore;
+pub use records::RecordError;
+pub(crate) use records::{APPLIED, MEMBERSHIP, key};
+pub use snapshot::{Snapshot, SnapshotError};
+pub use store::{Exported, ExportedData, RangeOf, ShardStore, StoredRecord};
+
+use crate::command::{Command, DecodeError, Split, Write, Writes};
+use crate::session::{Admission, RequestId, Sessions};
+use crate::{ReplicaId, Role, ShardDescriptor};
+
+/// An entry of the log for the state machine.
+#[derive(Debug)]
+pub struct Step {
+    /// Its index.
+    pub index: u64,
+    /// What it says that is done; `None` for entries of the consensus alone.
+    pub command: Option<Bytes>,
+    /// Says that the replica is as far as this entry. Of a batch the last one is written.
+    pub applied: Bytes,
+    /// Who belongs to the group from here on, where the entry changes that.
+    pub membership: Option<Bytes>,
+}
+
+/// Why entries were not applied. The machine's memory is ahead of its store then: it is read again from there.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// Storage failed or refused.
+    #[error("apply entries to {replica}")]
+    Store {
+        /// Whose.
+        replica: ReplicaId,
+        /// What happened.
+        source: EngineError,
+    },
+    /// An entry is not understood.
+    #[error("read entry {index} of the log of {replica}")]
+    Entry {
+        /// Whose.
+        replica: ReplicaId,
+        /// Which.
+        index: u64,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// How far it is cannot be read.
+    #[error("read how far {replica} is")]
+    Position {
+        /// Whose.
+        replica: ReplicaId,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// The replica that a snapshot was to be taken of went on meanwhile.
+    #[error("a snapshot for {replica} is of a later entry than it was asked for")]
+    SnapshotMoved {
+        /// Whose.
+        replica: ReplicaId,
+    },
+    /// A snapshot was installed by half: nothing of the replica's data is there.
+    #[error("{replica} has no data: a snapshot of it was not wholly installed")]
+    HalfInstalled {
+        /// Whose.
+        replica: ReplicaId,
+    },
+    /// A snapshot was not taken or not installed.
+    #[error(transparent)]
+    Snapshot(SnapshotError),
+    /// The replica's own records are not what was written.
+    #[error("read the records of {replica}")]
+    Record {
+        /// Whose.
+        replica: ReplicaId,
+        /// What is wrong.
+        source: RecordError,
+    },
+}
+
+/// One replica's state machine.
+pub struct Machine<S> {
+    replica: ReplicaId,
+    role: Role,
+    store: Arc<S>,
+    /// `None` until the log has told.
+    descriptor: Option<ShardDescriptor>,
+    sessions: Sessions,
+}
+
+/// What the consensus of a shard that splits off begins with.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// Says that its replicas are as far as their beginning.
+    pub applied: Bytes,
+    /// Who belongs to it.
+    pub membership: Bytes,
+}
+
+/// Steps that go to the store together. Always whole ones: an entry of the log that was applied by half would be applied
+/// again from its start after a crash, over what its own later writes have left.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<ApplyEntry>,
+    /// For each entry the request that it was named by.
+    requests: Vec<Option<RequestId>>,
+    records: Vec<CallerRecord>,
+    /// The id of the last step in it.
+    applied: Option<Bytes>,
+    /// By step, in the order of its writes.
+    answers: Vec<(usize, Planned)>,
+}
+
+/// An answer that is known, or what comes of an entry of the batch.
+enum Planned {
+    Known(Answer),
+    Outcome(usize),
+}
+
+impl<S: ShardStore> Machine<S> {
+    /// Opens a replica from its records; one that has none begins with its log.
+    ///
+    /// # Errors
+    /// When they cannot be read, are not what was written, or a snapshot was installed by half.
+    pub fn open(replica: ReplicaId, role: Role, store: Arc<S>) -> Result<Self, MachineError> {
+        let stored = |source| MachineError::Store { replica, source };
+        if !store.records(&key(records::INSTALLING, replica)).map_err(stored)?.is_empty() {
+            return Err(MachineError::HalfInstalled { replica });
+        }
+        let wrong = |source| MachineError::Record { replica, source };
+        let descriptor = store.records(&key(records::DESCRIPTOR, replica)).map_err(stored)?.into_iter().next();
+        let descriptor = descriptor.map(|(_, value)| records::decode_descriptor(replica, value));
+        let descriptor = descriptor.transpose().map_err(wrong)?;
+        let mut sessions = Sessions::default();
+        for (key, value) in store.records(&key(records::SESSION, replica)).map_err(stored)? {
+            sessions.restore(records::decode_session(replica, &key, value).map_err(wrong)?);
+        }
+        Ok(Self { replica, role, store, descriptor, sessions })
+    }
+
+    /// Whose it is.
+    pub const fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// What it stores.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Where the shard is; `None` until its log has told.
+    pub const fn descriptor(&self) -> Option<&ShardDescriptor> {
+        self.descriptor.as_ref()
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &Arc<S> {
+        &self.store
+    }
+
+    /// Applies entries in their order; one answer for each. `begin` is asked where the shard splits.
+    ///
+    /// # Errors
+    /// When one is not understood or the store fails. The machine is not to be used again then: what was not written is
+    /// applied by one that is opened anew.
+    pub fn apply(
+        &mut self,
+        steps: Vec<Step>,
+        begin: impl Fn(&Split) -> Result<Beginning, MachineError>,
+    ) -> Result<Vec<Applied>, MachineError> {
+        let mut applied = Vec::with_capacity(steps.len());
+        let mut batch = Batch::default();
+        for step in steps {
+            let (replica, index) = (self.replica, step.index);
+            let command = step.command.map(Command::decode).transpose();
+            let command = command.map_err(|source| MachineError::Entry { replica, index, source })?;
+            if let Some(membership) = step.membership {
+                batch.records.push((key(MEMBERSHIP, replica), Some(membership)));
+            }
+            let done = match command {
+                Some(Command::Writes(writes)) if self.role == Role::Data => {
+                    let room = writes.writes.len();
+                    self.plan_writes(applied.len(), index, writes, &mut batch);
+                    Applied::Writes(Vec::with_capacity(room))
+                }
+                // A witness has no data to write to, and leaves what was written to those who have.
+                Some(Command::Writes(_)) | None => Applied::Nothing,
+                Some(Command::Split(split)) => {
+                    // What is before it belongs to the sessions that the new shard begins with.
+                    self.write(std::mem::take(&mut batch), &mut applied)?;
+                    self.split(index, &split, begin(&split)?, &mut batch)
+                }
+                Some(Command::Begin(descriptor)) => self.begin(descriptor, &mut batch),
+            };
+            applied.push(done);
+            batch.applied = Some(step.applied);
+        }
+        self.write(batch, &mut applied)?;
+        Ok(applied)
+    }
+
+    fn plan_writes(&mut self, step: usize, index: u64, writes: Writes, batch: &mut Batch) {
+        for (number, write) in writes.writes.into_iter().enumerate() {
+            let planned = match self.judge(&write, index, number, writes.at_millis, batch) {
+                Judged::Planned(planned) => planned,
+                Judged::Apply(version) => {
+                    let Write { request, epoch: _, conditions, mutations } = write;
+                    batch.entries.push(ApplyEntry { version, conditions, mutations });
+                    batch.requests.push(request);
+                    Planned::Outcome(batch.entries.len() - 1)
+                }
+            };
+            batch.answers.push((step, planned));
+        }
+    }
+
+    /// What is to be done with a write.
+    fn judge(&mut self, write: &Write, index: u64, number: usize, now: u64, batch: &mut Batch) -> Judged {
+        let known = |answer| Judged::Planned(Planned::Known(answer));
+        let Some(descriptor) = self.descriptor.as_ref().filter(|descriptor| descriptor.epoch == write.epoch) else {
+            let now = self.descriptor.as_ref().map(|descriptor| descriptor.epoch).unwrap_or_default();
+            return known(Answer::WrongEpoch { now });
+        };
+        let range = &descriptor.range;
+        let mut keys = write.conditions.iter().map(Condition::key).chain(write.mutations.iter().map(Mutation::key));
+        if keys.any(|key| !range.contains(key)) {
+            return known(Answer::OutOfRange);
+        }
+        let Some(version) = descriptor.version(index, number) else {
+            return known(Answer::VersionsExhausted);
+        };
+        let Some(request) = write.request else {
+            return Judged::Apply(version);
+        };
+        let admitted = self.sessions.admit(request, now);
+        if let Some((client, slots)) = admitted.forgotten {
+            let forgotten = slots.into_iter().map(|slot| (records::session_key(self.replica, client, slot), None));
+            batch.records.extend(forgotten);
+        }
+        match admitted.admission {
+            Admission::New => Judged::Apply(version),
+            Admission::Repeated(outcome) => known(outcome.into()),
+            Admission::Undecided => Judged::Planned(batch.first_sending(request)),
+            Admission::Expired => known(Answer::Expired),
+            Admission::NoRoom => known(Answer::TooManyClients),
+        }
+    }
+
+    /// Begins the shard; what begins it again changes nothing.
+    fn begin(&mut self, descriptor: ShardDescriptor, batch: &mut Batch) -> Applied {
+        if let Some(known) = &self.descriptor {
+            return Applied::Refused(format!("{} has begun already", known.shard));
+        }
+        let record = records::encode_descriptor(&descriptor);
+        batch.records.push((key(records::DESCRIPTOR, self.replica), Some(record)));
+        self.descriptor = Some(descriptor);
+        Applied::Nothing
+    }
+
+    /// Makes the shard two. The neighbour on this node begins with all that its keys' writes need: range, sessions, and
+    /// how far its own log is.
+    fn split(&mut self, index: u64, split: &Split, begin: Beginning, batch: &mut Batch) -> Applied {
+        let Some((_, beside)) = split.replicas.iter().find(|(of, _)| *of == self.replica) else {
+            return Applied::Refused(format!("the split names no neighbour for {}", self.replica));
+        };
+        let Some(descriptor) = &self.descriptor else {
+            return Applied::Refused("the shard has not begun".to_owned());
+        };
+        let (left, right) = match descriptor.split(split.epoch, &split.at, split.right, index) {
+            Ok(parts) => parts,
+            Err(refusal) => return Applied::Refused(refusal.to_string()),
+        };
+        let mut write = |kind, replica, value| batch.records.push((key(kind, replica), Some(value)));
+        write(records::DESCRIPTOR, self.replica, records::encode_descriptor(&left));
+        write(records::DESCRIPTOR, *beside, records::encode_descriptor(&right));
+        write(APPLIED, *beside, begin.applied);
+        write(MEMBERSHIP, *beside, begin.membership);
+        batch.records.extend(self.sessions.stored().map(|write| {
+            let (key, value) = records::encode_session(*beside, &write);
+            (key, Some(value))
+        }));
+        self.descriptor = Some(left.clone());
+        Applied::Split { left, right }
+    }
+
+    /// Writes a batch and gives out its answers.
+    fn write(&mut self, batch: Batch, applied: &mut [Applied]) -> Result<(), MachineError> {
+        let Batch { entries, requests, records, applied: mark, answers } = batch;
+        if entries.is_empty() && records.is_empty() && mark.is_none() && answers.is_empty() {
+            return Ok(());
+        }
+        let (replica, sessions) = (self.replica, &mut self.sessions);
+        let mut records = Some(records);
+        let outcomes = self.store.apply(&entries, &mut |outcomes| {
+            let mut all = records.take().unwrap_or_default();
+            for (request, outcome) in requests.iter().zip(outcomes) {
+                let stored = request.and_then(|request| sessions.settle(request, *outcome));
+                all.extend(stored.map(|write| {
+                    let (key, value) = records::encode_session(replica, &write);
+                    (key, Some(value))
+                }));
+            }
+            all.extend(mark.clone().map(|mark| (key(APPLIED, replica), Some(mark))));
+            all
+        });
+        let outcomes = outcomes.map_err(|source| MachineError::Store { replica, source })?;
+        for (step, planned) in answers {
+            let answer = match planned {
+                Planned::Known(answer) => answer,
+                Planned::Outcome(entry) => outcomes[entry].into(),
+            };
+            if let Applied::Writes(answers) = &mut applied[step] {
+                answers.push(answer);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is to be done with a write.
+enum Judged {
+    /// Nothing: this is its answer.
+    Planned(Planned),
+    /// With this version.
+    Apply(u64),
+}
+
+impl Batch {
+    /// The answer to a request whose first sending is in the batch.
+    fn first_sending(&self, request: RequestId) -> Planned {
+        let same = |known: &RequestId| (known.client, known.sequence) == (request.client, request.sequence);
+        let first = self.requests.iter().rposition(|known| known.as_ref().is_some_and(same));
+        first.map_or(Planned::Known(Answer::Expired), Planned::Outcome)
+    }
+}
+
+impl From<WriteOutcome> for Answer {
+    fn from(outcome: WriteOutcome) -> Self {
+        match outcome {
+            WriteOutcome::Written(version) => Self::Written { version },
+            WriteOutcome::ConditionFailed { index, actual } => Self::ConditionFailed { index, actual },
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_test.rs"]
+mod tests;

@@ -1,0 +1,103 @@
+//! A replica's own records beside the data, in the batch that changed them: how far it is, who belongs to the group, its
+//! range, its sessions. The first byte of a key names the kind; the replica's id follows, big-endian.
+
+use bytes::Bytes;
+use prost::Message;
+use thermocline_engine::WriteOutcome;
+use thermocline_proto::replica::v1 as wire;
+
+use crate::session::{ClientId, StoredWrite, slot};
+use crate::{ReplicaId, ShardDescriptor};
+
+/// The id of the last entry applied; written by the consensus that applies.
+pub(crate) const APPLIED: u8 = 1;
+/// Who belongs to the group; written by the same.
+pub(crate) const MEMBERSHIP: u8 = 2;
+/// The shard's descriptor.
+pub(crate) const DESCRIPTOR: u8 = 3;
+/// A write of a session; the client's id and the slot follow.
+pub(crate) const SESSION: u8 = 4;
+
+/// There while a snapshot is installed: the other records do not say what there is.
+pub(crate) const INSTALLING: u8 = 5;
+
+/// A record that is not what was written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// It is no message of its kind.
+    #[error("decode the {record} of {replica}")]
+    Message {
+        /// Which record.
+        record: &'static str,
+        /// Whose.
+        replica: ReplicaId,
+        /// What is wrong.
+        source: prost::DecodeError,
+    },
+    /// It lacks something, or is absent.
+    #[error("the {record} of {replica} is {problem}")]
+    Content {
+        /// Which record.
+        record: &'static str,
+        /// Whose.
+        replica: ReplicaId,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+/// The key of a record of a replica; the prefix of its records of a kind.
+pub(crate) fn key(kind: u8, replica: ReplicaId) -> Bytes {
+    let mut key = Vec::with_capacity(9);
+    key.push(kind);
+    key.extend_from_slice(&replica.0.to_be_bytes());
+    key.into()
+}
+
+pub(crate) fn session_key(replica: ReplicaId, client: ClientId, slot: u64) -> Bytes {
+    let mut key = key(SESSION, replica).to_vec();
+    key.extend_from_slice(&client.0);
+    // A window is far smaller.
+    key.push(slot as u8);
+    key.into()
+}
+
+pub(crate) fn encode_descriptor(descriptor: &ShardDescriptor) -> Bytes {
+    wire::Descriptor::from(descriptor).encode_to_vec().into()
+}
+
+pub(crate) fn decode_descriptor(replica: ReplicaId, bytes: Bytes) -> Result<ShardDescriptor, RecordError> {
+    let record = "descriptor";
+    let message = wire::Descriptor::decode(bytes).map_err(|source| RecordError::Message { record, replica, source })?;
+    let problem = "of a range that ends before it starts";
+    message.try_into().map_err(|_| RecordError::Content { record, replica, problem })
+}
+
+pub(crate) fn encode_session(replica: ReplicaId, write: &StoredWrite) -> (Bytes, Bytes) {
+    use wire::remembered::Outcome;
+    let outcome = match write.outcome {
+        WriteOutcome::Written(version) => Outcome::Written(version),
+        WriteOutcome::ConditionFailed { index, actual } => {
+            // A batch has fewer conditions.
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            Outcome::ConditionFailed(wire::ConditionFailed { index, actual })
+        }
+    };
+    let message = wire::Remembered { sequence: write.sequence, at_millis: write.at_millis, outcome: Some(outcome) };
+    (session_key(replica, write.client, slot(write.sequence)), message.encode_to_vec().into())
+}
+
+pub(crate) fn decode_session(replica: ReplicaId, key: &[u8], value: Bytes) -> Result<StoredWrite, RecordError> {
+    use wire::remembered::Outcome;
+    let record = "session";
+    let content = |problem| RecordError::Content { record, replica, problem };
+    let client = key.get(9..25).and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| content("without a client"))?;
+    let message = wire::Remembered::decode(value).map_err(|source| RecordError::Message { record, replica, source })?;
+    let outcome = match message.outcome.ok_or_else(|| content("without an outcome"))? {
+        Outcome::Written(version) => WriteOutcome::Written(version),
+        Outcome::ConditionFailed(failed) => {
+            WriteOutcome::ConditionFailed { index: failed.index as usize, actual: failed.actual }
+        }
+    };
+    Ok(StoredWrite { client: ClientId(client), sequence: message.sequence, at_millis: message.at_millis, outcome })
+}

@@ -1,0 +1,163 @@
+//! A replica's whole state, taken from one and installed into another: data, descriptor, sessions, and how far the consensus
+//! was, all of one moment.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use thermocline_engine::{CallerRecord, EngineError, KeyRange};
+
+use super::records::{self, APPLIED, DESCRIPTOR, INSTALLING, MEMBERSHIP, RecordError, SESSION, key};
+use super::store::{Exported, ExportedData, ShardStore};
+use super::{Machine, MachineError};
+use crate::session::Sessions;
+use crate::{ReplicaId, Role, ShardDescriptor};
+
+/// A replica's state.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What the replica stores that it is of.
+    pub role: Role,
+    /// How far it was.
+    pub applied: Bytes,
+    /// Who belonged to the group.
+    pub membership: Option<Bytes>,
+    descriptor: Option<ShardDescriptor>,
+    sessions: Vec<(Bytes, Bytes)>,
+    of: ReplicaId,
+    data: ExportedData,
+}
+
+/// Why a snapshot was not taken or not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Reading or writing failed.
+    #[error("{attempt} of {replica}")]
+    Store {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Whose.
+        replica: ReplicaId,
+        /// What happened.
+        source: EngineError,
+    },
+    /// The records are not what was written.
+    #[error("read the records of a snapshot")]
+    Record(#[from] RecordError),
+    /// Nothing was applied yet.
+    #[error("{0} has applied nothing: there is nothing to take a snapshot of")]
+    Empty(ReplicaId),
+    /// Installed, it would leave a replica without the data that it is there for.
+    #[error("{into} stores data and refuses the snapshot of the witness {of}, which has none")]
+    OfWitness {
+        /// The data replica.
+        into: ReplicaId,
+        /// The witness.
+        of: ReplicaId,
+    },
+}
+
+impl Snapshot {
+    /// Takes the state of a replica. A store of files writes into the folder, which is new.
+    ///
+    /// # Errors
+    /// When it has applied nothing, or cannot be read or written.
+    pub fn take<S: ShardStore>(store: &S, of: ReplicaId, role: Role, folder: &Path) -> Result<Self, SnapshotError> {
+        let prefixes = [APPLIED, MEMBERSHIP, DESCRIPTOR, SESSION].map(|kind| key(kind, of));
+        let range = |records: &[(Bytes, Bytes)]| {
+            let descriptor = find(records, &prefixes[2])?;
+            let descriptor = records::decode_descriptor(of, descriptor).ok()?;
+            (role == Role::Data).then_some(descriptor.range)
+        };
+        let exported = store.export(&prefixes, &range, folder);
+        let attempt = "take a snapshot";
+        let Exported { records, data } =
+            exported.map_err(|source| SnapshotError::Store { attempt, replica: of, source })?;
+        let descriptor = find(&records, &prefixes[2]).map(|value| records::decode_descriptor(of, value)).transpose()?;
+        let sessions = records.iter().filter(|(key, _)| key.starts_with(&prefixes[3])).cloned().collect();
+        let applied = find(&records, &prefixes[0]).ok_or(SnapshotError::Empty(of))?;
+        let membership = find(&records, &prefixes[1]);
+        Ok(Self { role, applied, membership, descriptor, sessions, of, data })
+    }
+}
+
+fn find(records: &[(Bytes, Bytes)], key: &[u8]) -> Option<Bytes> {
+    records.iter().find(|(found, _)| found == key).map(|(_, value)| value.clone())
+}
+
+impl<S: ShardStore> Machine<S> {
+    /// Replaces the replica's state by a snapshot of another.
+    ///
+    /// # Errors
+    /// When it is a witness's and this one stores data: nothing was changed. When storage fails: the machine is to be opened
+    /// anew, and is as it was or has nothing, which its records tell.
+    pub fn install(&mut self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let into = self.replica;
+        if self.role == Role::Data && snapshot.role == Role::Witness {
+            return Err(SnapshotError::OfWitness { into, of: snapshot.of });
+        }
+        let mut sessions = Sessions::default();
+        for (key, value) in &snapshot.sessions {
+            sessions.restore(records::decode_session(snapshot.of, key, value.clone())?);
+        }
+        let changes = self.changed_to(snapshot, &sessions);
+        let changes =
+            changes.map_err(|source| SnapshotError::Store { attempt: "read the records", replica: into, source })?;
+        let written = match (self.role, self.replaced_by(snapshot)) {
+            (Role::Data, Some(range)) => self.replace(&range, snapshot, changes),
+            // No data to replace: a witness's, or a shard that has not begun.
+            _ => self.store.apply(&[], &mut |_| changes.clone()).and_then(|_| self.store.sync()),
+        };
+        written.map_err(|source| SnapshotError::Store { attempt: "install a snapshot", replica: into, source })?;
+        self.descriptor.clone_from(&snapshot.descriptor);
+        self.sessions = sessions;
+        Ok(())
+    }
+
+    /// Replaces data and records. A crash half way leaves the range empty and the old records, which would say that its data
+    /// is there: a mark beside them says that it is not, until everything is.
+    fn replace(
+        &self,
+        range: &KeyRange,
+        snapshot: &Snapshot,
+        mut changes: Vec<CallerRecord>,
+    ) -> Result<(), EngineError> {
+        let mark = key(INSTALLING, self.replica);
+        self.store.apply(&[], &mut |_| vec![(mark.clone(), Some(Bytes::new()))])?;
+        self.store.sync()?;
+        changes.push((mark, None));
+        self.store.install(range, &snapshot.data, &changes)
+    }
+
+    /// The keys that were this replica's or are now: one that missed a split gives up what is another shard's.
+    fn replaced_by(&self, snapshot: &Snapshot) -> Option<KeyRange> {
+        let (old, new) = (self.descriptor.as_ref(), snapshot.descriptor.as_ref());
+        match (old.map(|known| &known.range), new.map(|known| &known.range)) {
+            (Some(old), Some(new)) => Some(old.hull(new)),
+            (old, new) => old.or(new).cloned(),
+        }
+    }
+
+    /// The replica's records as they are with the snapshot.
+    fn changed_to(&self, snapshot: &Snapshot, sessions: &Sessions) -> Result<Vec<CallerRecord>, EngineError> {
+        let replica = self.replica;
+        let old = self.store.records(&key(SESSION, replica))?;
+        let mut changes: Vec<CallerRecord> = old.into_iter().map(|(key, _)| (key, None)).collect();
+        changes.push((key(APPLIED, replica), Some(snapshot.applied.clone())));
+        changes.push((key(MEMBERSHIP, replica), snapshot.membership.clone()));
+        let descriptor = snapshot.descriptor.as_ref().map(records::encode_descriptor);
+        changes.push((key(DESCRIPTOR, replica), descriptor));
+        if self.role == Role::Data {
+            changes.extend(sessions.stored().map(|write| {
+                let (key, value) = records::encode_session(replica, &write);
+                (key, Some(value))
+            }));
+        }
+        Ok(changes)
+    }
+}
+
+impl From<SnapshotError> for MachineError {
+    fn from(error: SnapshotError) -> Self {
+        Self::Snapshot(error)
+    }
+}

@@ -1,0 +1,176 @@
+//! A replica's log and vote, in the node's log store: one group for each replica, one sync for all that wait.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use thermocline_engine::log::{Completion, LogError, LogStore, StateKey};
+use tokio::sync::oneshot;
+
+use super::encoding::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
+use super::types::{Entry, LogId, TypeConfig, Vote};
+use crate::ReplicaId;
+
+/// What one read of the log brings, in bytes, unless its first entry is larger: what is sent at once to a follower that is
+/// behind.
+const READ_BYTES: usize = 4 << 20;
+
+/// The log of one replica. Cheap to clone: readers are clones.
+#[derive(Clone)]
+pub struct ReplicaLog {
+    store: Arc<LogStore>,
+    replica: ReplicaId,
+}
+
+impl ReplicaLog {
+    /// The log of a replica; empty where there is none.
+    #[must_use]
+    pub const fn new(store: Arc<LogStore>, replica: ReplicaId) -> Self {
+        Self { store, replica }
+    }
+
+    /// Begins the log of a replica behind an entry that its state machine has applied before there was a log: that of a
+    /// shard that split off. Nothing where there is a log.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub(super) async fn begin_behind(&self, applied: LogId) -> io::Result<()> {
+        let group = self.replica.0;
+        if self.store.purged(group).is_some() || self.store.last_index(group).is_some() {
+            return Ok(());
+        }
+        let mark = encode_log_id(&applied);
+        self.durable(|done| self.store.purge_to(group, applied.index, mark, done)).await
+    }
+
+    /// Asks the store for something and waits until it is durable.
+    async fn durable(&self, ask: impl FnOnce(Completion)) -> io::Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        // A receiver that is gone no longer wants the answer.
+        ask(Completion::new(move |outcome| drop(sender.send(outcome))));
+        receiver.await.unwrap_or(Err(LogError::Closed)).map_err(io::Error::other)
+    }
+
+    fn state(&self, key: StateKey) -> Option<Bytes> {
+        self.store.read_state(self.replica.0, key)
+    }
+
+    fn purged(&self) -> io::Result<Option<LogId>> {
+        self.store.purged(self.replica.0).map(|purged| decode_log_id(purged.mark)).transpose()
+    }
+
+    /// Entries from the first of a range on, as many as one read brings.
+    async fn read(&self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        let (store, group) = (Arc::clone(&self.store), self.replica.0);
+        // It may come from a device.
+        let read = tokio::task::spawn_blocking(move || store.read(group, start..end, READ_BYTES));
+        let entries = read.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        entries.into_iter().map(|(_, bytes)| decode_entry(bytes)).collect()
+    }
+}
+
+/// The half-open range of indices.
+fn indices(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(last) => last.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
+impl RaftLogReader<TypeConfig> for ReplicaLog {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + Send>(
+        &mut self,
+        range: R,
+    ) -> io::Result<Vec<Entry>> {
+        let (mut start, end) = indices(&range);
+        let mut entries = Vec::new();
+        // All of them are asked for, and a read brings some.
+        while start < end {
+            let some = self.read(start, end).await?;
+            let Some(last) = some.last() else { break };
+            start = last.log_id.index + 1;
+            entries.extend(some);
+        }
+        Ok(entries)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        self.state(StateKey::Vote).map(decode_vote).transpose()
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.read(start, end).await
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for ReplicaLog {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let last_purged_log_id = self.purged()?;
+        let last_log_id = match self.store.last_index(self.replica.0) {
+            None => last_purged_log_id,
+            Some(last) => self.read(last, last + 1).await?.last().map(|entry| entry.log_id),
+        };
+        Ok(LogState { last_purged_log_id, last_log_id })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let (group, vote) = (self.replica.0, encode_vote(vote));
+        self.durable(|done| self.store.save_state(group, StateKey::Vote, vote, done)).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        // Need not be durable: what it says is found out again from the others, only later. In the order of the log's
+        // writes it goes with the next sync.
+        let committed = committed.as_ref().map(encode_log_id).unwrap_or_default();
+        let done = Completion::new(|saved| {
+            if let Err(error) = saved {
+                tracing::debug!(%error, "how far a log is committed was not saved");
+            }
+        });
+        self.store.save_state(self.replica.0, StateKey::Committed, committed, done);
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        self.state(StateKey::Committed).filter(|bytes| !bytes.is_empty()).map(decode_log_id).transpose()
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + Send,
+        I::IntoIter: Send,
+    {
+        let entries = entries.into_iter().map(|entry| (entry.log_id.index, encode_entry(&entry))).collect();
+        // Answered by the log's writer, after the sync and in the order of the requests.
+        let done = Completion::new(move |outcome| callback.io_completed(outcome.map_err(io::Error::other)));
+        self.store.append(self.replica.0, entries, done);
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let from = last.map_or(0, |last| last.index + 1);
+        let group = self.replica.0;
+        self.durable(|done| self.store.truncate_from(group, from, done)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let (group, mark) = (self.replica.0, encode_log_id(&upto));
+        self.durable(|done| self.store.purge_to(group, upto.index, mark, done)).await
+    }
+}

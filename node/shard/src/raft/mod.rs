@@ -1,0 +1,19 @@
+//! Consensus of one shard: openraft over the engine's ordered log store and the shard's state machine.
+//!
+//! `types` (what openraft is told), `encoding` (bytes on disk and wire), `log` (its log and vote), `state_machine` (applying, snapshots)
+//! `content` (what a snapshot is). What is durable when: votes and entries before they are answered (the log store syncs
+//! all groups together); applied state with the process, and by a power loss it goes back to an earlier entry, from
+//! which the log is applied again. So a log is purged only up to what was synced in the state machine.
+
+mod encoding;
+mod log;
+mod network;
+mod replica;
+mod state_machine;
+mod types;
+
+pub use log::ReplicaLog;
+pub use network::{Network, Peer, Transport, TransportError};
+pub use replica::{Pace, ProposeError, RaftReplica, ReplicaPlace, SnapshotError, StartError};
+pub use state_machine::{ReplicaStateMachine, SnapshotData};
+pub use types::{EncodedCommand, Member, SnapshotMeta, TypeConfig, Vote};

@@ -1,0 +1,434 @@
+//! One replica of a shard: its log, state machine and part in the group.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::errors::{ClientWriteError, Fatal, InitializeError, RaftError};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::{Config, Raft, ReadPolicy, SnapshotPolicy};
+use parking_lot::Mutex;
+use thermocline_engine::log::LogStore;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::log::ReplicaLog;
+use super::network::{Network, Transport};
+use super::state_machine::{ReplicaStateMachine, SnapshotData};
+use super::types::{EncodedCommand, Member, SnapshotMeta, TypeConfig, Vote};
+use crate::command::Command;
+use crate::machine::{Applied, MachineError, ShardStore, Snapshot};
+use crate::{ReplicaId, Role};
+
+type OpenraftSnapshot<S> = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData<S>>;
+type Handle<S> = Raft<TypeConfig, ReplicaStateMachine<S>>;
+
+/// How long things take in a group. The same for all of its replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two signs of life of the leader.
+    pub heartbeat: Duration,
+    /// The shortest silence of the leader after which another one asks for votes. The longest is half as long again, and as
+    /// long is a leader's promise not to be replaced.
+    pub election: Duration,
+}
+
+impl Default for Pace {
+    /// Measured: writes are back 1.7 s after the end of a leader, and no leader is replaced for a slow sync.
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_millis(150), election: Duration::from_millis(600) }
+    }
+}
+
+/// Where a replica is and what it is made of.
+pub struct ReplicaPlace<S> {
+    /// Its id.
+    pub replica: ReplicaId,
+    /// What it stores.
+    pub role: Role,
+    /// Its data, or its records alone.
+    pub store: Arc<S>,
+    /// The logs of its node.
+    pub logs: Arc<LogStore>,
+    /// A folder for snapshots on their way, on the device of the data.
+    pub staging: PathBuf,
+    /// How long things take.
+    pub pace: Pace,
+}
+
+/// A replica that runs.
+pub struct RaftReplica<S: ShardStore> {
+    replica: ReplicaId,
+    role: Role,
+    raft: Handle<S>,
+    /// When a leader was heard last.
+    heard: Arc<Mutex<Instant>>,
+    /// Ends with the replica.
+    watchdog: Option<JoinHandle<()>>,
+}
+
+/// Why a command was not carried out, or not known to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// Another replica leads; nothing was done here.
+    #[error("{replica} does not lead its group; {leader:?} does")]
+    NotLeader {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// Who leads, as far as is known.
+        leader: Option<ReplicaId>,
+    },
+    /// The membership does not allow it.
+    #[error("change the members of the group of {replica}: {reason}")]
+    Membership {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The replica has stopped: whether the command will be carried out is not known.
+    #[error("{replica} has stopped")]
+    Stopped {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// Why.
+        source: Fatal<TypeConfig>,
+    },
+}
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The replica has stopped.
+    #[error("ask the group for a snapshot")]
+    Group(#[source] Box<RaftError<TypeConfig>>),
+    /// Nothing was applied yet.
+    #[error("{replica} has applied nothing yet")]
+    Nothing {
+        /// Who was asked.
+        replica: ReplicaId,
+    },
+    /// It cannot be read or written.
+    #[error("take a snapshot")]
+    Machine(#[from] MachineError),
+}
+
+/// Why a replica did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its state machine cannot be opened.
+    #[error("open the state machine")]
+    Machine(#[from] MachineError),
+    /// Its configuration contradicts itself.
+    #[error("configure the group")]
+    Config(#[from] openraft::ConfigError),
+    /// The log of a shard that split off cannot be begun.
+    #[error("begin the log")]
+    Log(std::io::Error),
+    /// Log or state cannot be read.
+    #[error("start the group")]
+    Group(#[from] Fatal<TypeConfig>),
+}
+
+/// What openraft is told; its defaults are made for a demonstration.
+fn config(pace: Pace, role: Role) -> Result<Config, openraft::ConfigError> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let config = Config {
+        heartbeat_interval: millis(pace.heartbeat),
+        election_timeout_min: millis(pace.election),
+        election_timeout_max: millis(pace.election * 3 / 2),
+        // One that was cut off does not end the others' term when it comes back.
+        enable_pre_vote: Some(true),
+        // A witness leads only where nobody else can: the watchdog sees to that.
+        enable_elect: role == Role::Data,
+        // What is applied is synced so often, and the log before it let go.
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SYNC_EVERY),
+        max_in_snapshot_log_to_keep: KEPT_ENTRIES,
+        purge_batch_size: PURGED_AT_ONCE,
+        ..Config::default()
+    };
+    config.validate()
+}
+
+/// Entries between two syncs of the state machine.
+const SYNC_EVERY: u64 = 10_000;
+/// Entries that stay in the log for followers that are a little behind: cheaper than a snapshot.
+const KEPT_ENTRIES: u64 = 20_000;
+const PURGED_AT_ONCE: u64 = 1_000;
+
+impl<S: ShardStore> RaftReplica<S> {
+    /// Opens a replica and lets it take part.
+    ///
+    /// # Errors
+    /// When its log or its state cannot be read.
+    pub async fn start(place: ReplicaPlace<S>, transport: impl Transport) -> Result<Self, StartError> {
+        let ReplicaPlace { replica, role, store, logs, staging, pace } = place;
+        let config = Arc::new(config(pace, role)?);
+        let machine = ReplicaStateMachine::open(store, replica, role, staging.clone())?;
+        let log = ReplicaLog::new(logs, replica);
+        if let Some(applied) = machine.applied()? {
+            log.begin_behind(applied).await.map_err(StartError::Log)?;
+        }
+        let raft = Raft::new(replica, config, Network::<S, _>::new(transport, staging), log, machine).await?;
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        let watch = || tokio::spawn(watch_over(raft.clone(), Arc::clone(&heard), pace));
+        let watchdog = (role == Role::Witness).then(watch);
+        Ok(Self { replica, role, raft, heard, watchdog })
+    }
+
+    /// Begins the group, once and on one replica; the others join by hearing of it. Nothing where it has begun.
+    ///
+    /// # Errors
+    /// When the members are not possible, or the replica has stopped.
+    pub async fn initialize(&self, members: BTreeMap<ReplicaId, Member>) -> Result<(), ProposeError> {
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(RaftError::APIError(error)) => {
+                Err(ProposeError::Membership { replica: self.replica, reason: error.to_string() })
+            }
+            Err(RaftError::Fatal(source)) => Err(ProposeError::Stopped { replica: self.replica, source }),
+        }
+    }
+
+    /// Has the group agree on a command; what came of it, once it is durable on a quorum and applied here.
+    ///
+    /// # Errors
+    /// When another replica leads, or this one has stopped.
+    pub async fn propose(&self, command: &Command) -> Result<Applied, ProposeError> {
+        // A witness that leads is about to hand over, and has no data to answer from.
+        if self.role == Role::Witness {
+            return Err(ProposeError::NotLeader { replica: self.replica, leader: None });
+        }
+        let written = self.raft.client_write(EncodedCommand::from(command)).await;
+        written.map(|response| response.data).map_err(|error| self.refused(error))
+    }
+
+    /// Waits until a read here sees everything that was acknowledged before this call.
+    ///
+    /// By ReadIndex: a quorum says that nobody else leads. A lease would be cheaper and is wrong after a fast restart.
+    ///
+    /// # Errors
+    /// When another replica leads, or this one has stopped.
+    pub async fn read_barrier(&self) -> Result<(), ProposeError> {
+        use openraft::errors::LinearizableReadError;
+        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { replica: self.replica, leader: forward.leader_id })
+            }
+            // No quorum says so: this one may have been replaced.
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(ProposeError::NotLeader { replica: self.replica, leader: None })
+            }
+            Err(RaftError::Fatal(source)) => Err(ProposeError::Stopped { replica: self.replica, source }),
+        }
+    }
+
+    /// Asks another replica to lead; it does once it has everything.
+    ///
+    /// # Errors
+    /// When this one has stopped.
+    pub async fn transfer_to(&self, to: ReplicaId) -> Result<(), ProposeError> {
+        let asked = self.raft.trigger().transfer_leader(to).await;
+        asked.map_err(|source| ProposeError::Stopped { replica: self.replica, source })
+    }
+
+    /// Adds a replica that does not vote; waits until it is near the end of the log.
+    ///
+    /// # Errors
+    /// When another replica leads, the members do not allow it, or this one has stopped.
+    pub async fn add_learner(&self, replica: ReplicaId, member: Member) -> Result<(), ProposeError> {
+        self.raft.add_learner(replica, member, true).await.map(drop).map_err(|error| self.refused(error))
+    }
+
+    /// Makes these the voters; others stay as learners if `keep` is said.
+    ///
+    /// # Errors
+    /// When another replica leads, one of them is no learner yet, or this one has stopped.
+    pub async fn change_voters(&self, voters: Vec<ReplicaId>, keep: bool) -> Result<(), ProposeError> {
+        let voters: std::collections::BTreeSet<ReplicaId> = voters.into_iter().collect();
+        self.raft.change_membership(voters, keep).await.map(drop).map_err(|error| self.refused(error))
+    }
+
+    fn refused(&self, error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
+        let replica = self.replica;
+        match error {
+            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+                ProposeError::NotLeader { replica, leader: forward.leader_id }
+            }
+            RaftError::APIError(error) => ProposeError::Membership { replica, reason: error.to_string() },
+            RaftError::Fatal(source) => ProposeError::Stopped { replica, source },
+        }
+    }
+
+    /// Who leads, as far as this one knows.
+    pub async fn leader(&self) -> Option<ReplicaId> {
+        self.raft.current_leader().await
+    }
+
+    /// The term that it is in.
+    pub fn term(&self) -> u64 {
+        use openraft::async_runtime::WatchReceiver;
+        self.raft.metrics().borrow_watched().current_term
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// What it stores.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The index of the last entry applied.
+    pub fn applied(&self) -> Option<u64> {
+        use openraft::async_runtime::WatchReceiver;
+        self.raft.metrics().borrow_watched().last_applied.map(|id| id.index)
+    }
+
+    /// Lets go of the part of the log that is applied and synced, now.
+    ///
+    /// # Errors
+    /// When this one has stopped.
+    pub async fn shorten_log(&self) -> Result<(), ProposeError> {
+        let asked = self.raft.trigger().snapshot().await;
+        asked.map_err(|source| ProposeError::Stopped { replica: self.replica, source })
+    }
+
+    /// Lets go of the log up to an entry that is applied and synced, whoever may still want it.
+    ///
+    /// # Errors
+    /// When this one has stopped.
+    pub async fn purge_log(&self, upto: u64) -> Result<(), ProposeError> {
+        let asked = self.raft.trigger().purge_log(upto).await;
+        asked.map_err(|source| ProposeError::Stopped { replica: self.replica, source })
+    }
+
+    /// The replica's state now, as another one would install it, written to a new folder.
+    ///
+    /// # Errors
+    /// When nothing was applied yet, or it cannot be read or written.
+    pub async fn take_snapshot(&self, folder: PathBuf) -> Result<(Vote, SnapshotMeta, Snapshot), SnapshotError> {
+        use openraft::async_runtime::WatchReceiver;
+        let vote = self.raft.metrics().borrow_watched().vote;
+        let current = self.raft.get_snapshot().await.map_err(|source| SnapshotError::Group(Box::new(source)))?;
+        match current.map(|current| current.snapshot) {
+            Some(SnapshotData::Source(source)) => {
+                let (meta, snapshot) = Arc::new(source).take_now(folder).await?;
+                Ok((vote, meta, snapshot))
+            }
+            Some(SnapshotData::Taken(_)) | None => Err(SnapshotError::Nothing { replica: self.replica }),
+        }
+    }
+
+    // What other replicas say.
+
+    /// Entries or a heartbeat of the leader.
+    ///
+    /// # Errors
+    /// When this one has stopped.
+    pub async fn on_append_entries(
+        &self,
+        request: AppendEntriesRequest<TypeConfig>,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RaftError<TypeConfig>> {
+        let answer = self.raft.append_entries(request).await?;
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            *self.heard.lock() = Instant::now();
+        }
+        Ok(answer)
+    }
+
+    /// A candidate asks for a vote.
+    ///
+    /// # Errors
+    /// When this one has stopped.
+    pub async fn on_vote(
+        &self,
+        request: VoteRequest<TypeConfig>,
+        pre: bool,
+    ) -> Result<VoteResponse<TypeConfig>, RaftError<TypeConfig>> {
+        if pre { self.raft.pre_vote(request).await } else { self.raft.vote(request).await }
+    }
+
+    /// The leader asks this one to lead.
+    ///
+    /// # Errors
+    /// When this one has stopped.
+    pub async fn on_transfer_leader(
+        &self,
+        request: TransferLeaderRequest<TypeConfig>,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Fatal<TypeConfig>> {
+        self.raft.handle_transfer_leader(request).await
+    }
+
+    /// A snapshot has arrived.
+    ///
+    /// # Errors
+    /// When it is a witness's and this one stores data, or this one has stopped.
+    pub async fn on_snapshot(
+        &self,
+        vote: Vote,
+        meta: SnapshotMeta,
+        snapshot: Snapshot,
+    ) -> Result<SnapshotResponse<TypeConfig>, ProposeError> {
+        // Handed on it would end this replica: its state machine refuses it.
+        if self.role == Role::Data && snapshot.role == Role::Witness {
+            let reason = "a witness's snapshot has no data for a replica that stores some".to_owned();
+            return Err(ProposeError::Membership { replica: self.replica, reason });
+        }
+        let snapshot = OpenraftSnapshot { meta, snapshot: SnapshotData::Taken(Box::new(snapshot)) };
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        installed.map_err(|source| ProposeError::Stopped { replica: self.replica, source })
+    }
+
+    /// Ends the replica's part; its log and state stay.
+    pub async fn stop(&self) {
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.abort();
+        }
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(replica = self.replica.0, %error, "a replica ended badly");
+        }
+    }
+}
+
+/// A witness asks for votes where nobody has led for so long that no data replica can: the last entries are on it alone. It
+/// hands the group over as soon as a data replica has them.
+async fn watch_over<S: ShardStore>(raft: Handle<S>, heard: Arc<Mutex<Instant>>, pace: Pace) {
+    use openraft::async_runtime::WatchReceiver;
+    // 2.2 of the longest election: data replicas go first.
+    let patience = pace.election * 33 / 10;
+    loop {
+        tokio::time::sleep(pace.heartbeat).await;
+        let metrics = raft.metrics().borrow_watched().clone();
+        if metrics.running_state.is_err() {
+            return;
+        }
+        if metrics.current_leader == Some(metrics.id) {
+            *heard.lock() = Instant::now();
+            if let Some(to) = caught_up(&metrics) {
+                drop(raft.trigger().transfer_leader(to).await);
+            }
+        } else if heard.lock().elapsed() > patience {
+            *heard.lock() = Instant::now();
+            drop(raft.trigger().elect(true).await);
+        }
+    }
+}
+
+/// A data replica that votes and has all of the log.
+fn caught_up(metrics: &openraft::RaftMetrics<TypeConfig>) -> Option<ReplicaId> {
+    let membership = metrics.membership_config.membership();
+    let voters: std::collections::BTreeSet<ReplicaId> = membership.voter_ids().collect();
+    metrics.replication.as_ref()?.iter().find_map(|(id, matched)| {
+        let stores = membership.get_node(id).is_some_and(|member| member.role == Role::Data);
+        let whole = matched.as_ref().map(|matched| matched.index) >= metrics.last_log_index;
+        (stores && whole && voters.contains(id)).then_some(*id)
+    })
+}
