@@ -380,3 +380,12 @@ impl Admin for Service {
         not_served()
     }
 }
+
+/// The nodes as the argument of `--endpoints` names them.
+pub fn endpoints_argument(nodes: &[&Node]) -> String {
+    let entry = |node: &&Node| {
+        let (_, admin_port) = node.endpoint.admin.rsplit_once(':').unwrap();
+        format!("{}:{admin_port}", node.endpoint.kv)
+    };
+    nodes.iter().map(entry).collect::<Vec<_>>().join(",")
+}

@@ -30,11 +30,7 @@ struct Cluster {
 impl Cluster {
     async fn start() -> Self {
         let (low, high) = (Node::start("low", "", "m").await, Node::start("high", "m", "").await);
-        let entry = |node: &Node| {
-            let (_, admin_port) = node.endpoint.admin.rsplit_once(':').unwrap();
-            format!("{}:{admin_port}", node.endpoint.kv)
-        };
-        let endpoints = format!("{},{}", entry(&low), entry(&high));
+        let endpoints = support::endpoints_argument(&[&low, &high]);
         Self { low, _high: high, endpoints }
     }
 

@@ -11,6 +11,7 @@ mod lost;
 mod open;
 mod open_error;
 mod plan;
+mod replica_api;
 mod report;
 
 use std::sync::Arc;

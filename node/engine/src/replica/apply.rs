@@ -81,12 +81,7 @@ impl Inner {
             highest = entry.version;
             outcomes.push(self.stage(entry, &mut own, &mut rocks)?);
         }
-        for (key, value) in &records(&outcomes) {
-            match value {
-                Some(value) => rocks.put_cf(self.database.meta(), meta::caller(key), value),
-                None => rocks.delete_cf(self.database.meta(), meta::caller(key)),
-            }
-        }
+        self.stage_records(&mut rocks, &records(&outcomes));
         self.versions.observe(&self.database, highest)?;
         self.database.write(&rocks, &self.database.wal, "apply replicated entries")?;
         drop(writer);
@@ -123,6 +118,16 @@ impl Inner {
             own.insert(key, value.map(|_| entry.version));
         }
         Ok(WriteOutcome::Written(entry.version))
+    }
+
+    /// Adds changes of the caller's own records to a batch.
+    pub(super) fn stage_records(&self, batch: &mut WriteBatch, records: &[CallerRecord]) {
+        for (key, value) in records {
+            match value {
+                Some(value) => batch.put_cf(self.database.meta(), meta::caller(key), value),
+                None => batch.delete_cf(self.database.meta(), meta::caller(key)),
+            }
+        }
     }
 
     /// One of the caller's own records.

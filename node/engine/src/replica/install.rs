@@ -3,16 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use bytes::Bytes;
 use rocksdb::WriteBatch;
 
+use super::apply::CallerRecord;
 use super::export::read_manifest;
 use super::manifest::{ExportManifest, HEAT_FILE};
 use super::stage::Staged;
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
 use crate::error::{EngineError, Result};
-use crate::format::meta;
 use crate::lease::RangeLease;
 use crate::mover::journal::JournalEntry;
 use crate::write::versions::check_version;
@@ -24,7 +23,7 @@ impl Inner {
         &self,
         lease: &RangeLease,
         folder: &Path,
-        meta_records: &[(Bytes, Option<Bytes>)],
+        meta_records: &[CallerRecord],
     ) -> Result<ExportManifest> {
         self.database.check()?;
         self.check_own(lease)?;
@@ -60,7 +59,7 @@ impl Inner {
         folder: &Path,
         manifest: &ExportManifest,
         staged: Vec<Staged>,
-        meta_records: &[(Bytes, Option<Bytes>)],
+        meta_records: &[CallerRecord],
     ) -> Result<()> {
         let range = lease.range();
         self.buffered.flush(&self.database)?;
@@ -84,12 +83,7 @@ impl Inner {
         }
         self.versions.observe(&self.database, manifest.highest_version)?;
         let mut batch = WriteBatch::default();
-        for (key, value) in meta_records {
-            match value {
-                Some(value) => batch.put_cf(self.database.meta(), meta::caller(key), value),
-                None => batch.delete_cf(self.database.meta(), meta::caller(key)),
-            }
-        }
+        self.stage_records(&mut batch, meta_records);
         self.close_journal(lease, &mut batch)?;
         self.database.write(&batch, &self.database.sync, "finish an install")
     }

@@ -68,6 +68,22 @@ pub enum MachineError {
         /// What is wrong.
         source: std::io::Error,
     },
+    /// The place of a snapshot on its way cannot be used.
+    #[error("make room for a snapshot of {replica}")]
+    Staging {
+        /// Whose.
+        replica: ReplicaId,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// The members do not allow a group beside theirs.
+    #[error("begin a group beside {replica}")]
+    Beside {
+        /// Whose group splits.
+        replica: ReplicaId,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// The replica that a snapshot was to be taken of went on meanwhile.
     #[error("a snapshot for {replica} is of a later entry than it was asked for")]
     SnapshotMoved {

@@ -153,7 +153,7 @@ impl<S: ShardStore> Source<S> {
         let configs = configs.map(|voters| voters.iter().filter_map(|id| beside.get(id).copied()).collect()).collect();
         let members = now.nodes().filter_map(|(id, member)| Some((*beside.get(id)?, *member)));
         let members: BTreeMap<ReplicaId, Member> = members.collect();
-        let unusable = |error: MembershipError| MachineError::Position {
+        let unusable = |error: MembershipError| MachineError::Beside {
             replica: self.replica,
             source: io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
         };
@@ -189,13 +189,13 @@ impl<S: ShardStore> Source<S> {
     pub(super) async fn take_now(self: Arc<Self>, folder: PathBuf) -> Result<(SnapshotMeta, Snapshot), MachineError> {
         let replica = self.replica;
         let take = move || {
-            clear(&folder).map_err(|source| MachineError::Position { replica, source })?;
+            clear(&folder).map_err(|source| MachineError::Staging { replica, source })?;
             self.take(&folder)
         };
         if !S::WAITS {
             return take();
         }
-        let ended = |error: tokio::task::JoinError| MachineError::Position { replica, source: error.into() };
+        let ended = |error: tokio::task::JoinError| MachineError::Staging { replica, source: error.into() };
         tokio::task::spawn_blocking(take).await.map_err(ended)?
     }
 
