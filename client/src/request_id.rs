@@ -33,6 +33,7 @@ impl RequestIds {
                 client: self.client.clone(),
                 sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
             }),
+            ..RequestHeader::default()
         }
     }
 }

@@ -7,7 +7,12 @@ use std::{env, fs};
 use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["thermocline/v1/kv.proto", "thermocline/v1/admin.proto", "thermocline/replica/v1/log.proto"];
+    let files = [
+        "thermocline/v1/kv.proto",
+        "thermocline/v1/admin.proto",
+        "thermocline/replica/v1/log.proto",
+        "thermocline/replica/v1/replicas.proto",
+    ];
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);

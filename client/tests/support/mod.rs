@@ -236,6 +236,10 @@ type Chunks<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Kv for Service {
     type ScanStream = Chunks<v1::ScanResponse>;
 
+    async fn route(&self, _: Request<v1::RouteRequest>) -> Result<Response<v1::RouteResponse>, Status> {
+        not_served()
+    }
+
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
         let key = request.into_inner().key;
         self.answer("get", |state| {
@@ -374,6 +378,15 @@ impl Admin for Service {
         Ok(Response::new(v1::CancelMoveResponse::default()))
     }
     async fn checkpoint(&self, _: Request<v1::CheckpointRequest>) -> Result<Response<v1::CheckpointResponse>, Status> {
+        not_served()
+    }
+    async fn initialize(&self, _: Request<v1::InitializeRequest>) -> Result<Response<v1::InitializeResponse>, Status> {
+        not_served()
+    }
+    async fn change_shard(
+        &self,
+        _: Request<v1::ChangeShardRequest>,
+    ) -> Result<Response<v1::ChangeShardResponse>, Status> {
         not_served()
     }
     async fn print_stats(&self, _: Request<v1::PrintStatsRequest>) -> Result<Response<v1::PrintStatsResponse>, Status> {

@@ -45,7 +45,11 @@ pub struct NodeConfig {
     /// Where the WAL and the database's own files are; by default a folder `root` on the fastest tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
-    /// What an unspecified durability means: `sync`, `wal` (default) or `buffered`.
+    /// That the node is one of a cluster with shards; without it the node stands alone and owns `range`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<ShardsConfig>,
+    /// What an unspecified durability means: `sync`, `wal` (default) or `buffered`. With shards every write is on a quorum's
+    /// disks before it is answered.
     #[serde(default)]
     pub durability: DefaultDurability,
     /// What the process may use, e.g. `512Mi`; by default the smaller of its cgroup's limit and the machine's memory.
@@ -68,6 +72,26 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// HTTP: `/metrics`, `/healthz`, `/readyz`.
     pub http: SocketAddr,
+    /// gRPC of the replicas, for the other nodes; with `shards` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
+}
+
+/// A node of a cluster with shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShardsConfig {
+    /// The cluster's id, given once: a node with data of another one is refused.
+    pub cluster_id: String,
+    /// `host:port` of `listen.peer` of other nodes; one that answers is enough.
+    #[serde(default)]
+    pub seeds: Vec<String>,
+    /// Where the node is; copies of a shard are put into different zones where there are some.
+    #[serde(default)]
+    pub zone: String,
+    /// The host that others reach the node by, where it listens on an address that they cannot use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
 }
 
 /// A half-open range of keys, as text (UTF-8); empty means unbounded.

@@ -37,3 +37,9 @@ pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 pub const RANGE_MISMATCH_METADATA: &str = "thermocline-range-bin";
 /// In [`v1::NodeStatus`]'s `health_reason`: writes are refused for want of space on a device, not for anything else.
 pub const UNDER_RESERVE: &str = "is under its reserve";
+/// The metadata key of the cluster's id in calls between nodes.
+pub const CLUSTER_METADATA: &str = "thermocline-cluster";
+/// The metadata key of the [`v1::Misrouted`] detail.
+pub const MISROUTED_METADATA: &str = "thermocline-misrouted-bin";
+/// In a cluster with shards the keys from this one on are the cluster's own.
+pub const FIRST_OWN_KEY: &[u8] = &[0xff, 0xff];

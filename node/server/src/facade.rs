@@ -14,10 +14,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::AdmissionPool;
+use crate::cluster::Cluster;
 use crate::health::HealthBoard;
 use crate::metrics::NodeMetrics;
 use crate::metrics::snapshot::{self, Facts};
 use crate::owned_range::OwnedRange;
+use crate::service::admin::shard_statuses;
 use crate::service::convert;
 use crate::system::{Load, LoadSampler, space_of};
 
@@ -32,6 +34,8 @@ pub struct Facade {
     pub range: OwnedRange,
     /// The store.
     pub engine: Engine,
+    /// Its replicas and what it knows of the others, where the cluster has shards.
+    pub cluster: Option<Arc<Cluster>>,
     /// Whether it serves.
     pub health: HealthBoard,
     /// Counts of the data plane.
@@ -92,7 +96,18 @@ impl Facade {
         let health = self.health.now();
         let stats = self.engine.stats();
         let uptime = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let cluster = self.cluster.as_deref();
+        let round_trip = |(node, trip, heard): (thermocline_shard::NodeId, Duration, Duration)| v1::RoundTrip {
+            node: node.0,
+            micros: u64::try_from(trip.as_micros()).unwrap_or(u64::MAX),
+            heard_ms_ago: convert::millis(heard),
+        };
         v1::NodeStatus {
+            node_id: cluster.map_or(0, |cluster| cluster.book.me().0),
+            cluster_id: cluster.map(|cluster| cluster.id.clone()).unwrap_or_default(),
+            zone: cluster.map(|cluster| cluster.zone.clone()).unwrap_or_default(),
+            shards: cluster.map(shard_statuses).unwrap_or_default(),
+            round_trips: cluster.map(|cluster| cluster.trips.all()).into_iter().flatten().map(round_trip).collect(),
             node: self.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             health: health.message().into(),

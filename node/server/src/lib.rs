@@ -1,7 +1,7 @@
 //! The storage node: configuration, gRPC services and admin HTTP over the engine.
 //!
 //! Reading order: [`process`] (start to exit code), [`config`], [`node`] (start, serve, drain), [`service`] (what a
-//! request goes through), [`admission`], then [`facade`] and what reports on the node: [`health`], [`metrics`], [`http`],
+//! request goes through), [`admission`], [`cluster`] (replicas and other nodes), then [`facade`] and what reports on the node: [`health`], [`metrics`], [`http`],
 //! [`system`].
 //!
 //! Rules: the engine blocks, so it is called on blocking threads under admission only; every queue is bounded, and what
@@ -10,6 +10,7 @@
 pub mod admission;
 pub mod args;
 pub mod byte_bound;
+pub mod cluster;
 pub mod config;
 pub mod facade;
 pub mod health;

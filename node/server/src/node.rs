@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::AdmissionPool;
 use crate::args::RequestLimits;
+use crate::cluster::{Cluster, ClusterError, ClusterSettings, NodeEntry};
 use crate::config::Settings;
 use crate::facade::{self, Facade};
 use crate::health::{self, HealthBoard};
@@ -49,6 +50,9 @@ pub enum NodeError {
     /// The folder is another node's.
     #[error("the data folder cannot be used")]
     Identity(#[from] IdentityError),
+    /// Its part in the cluster cannot be taken up.
+    #[error("cannot take part in the cluster")]
+    Cluster(#[from] ClusterError),
     /// The store does not open.
     #[error("cannot open the store")]
     Open(#[source] Box<OpenError>),
@@ -107,9 +111,17 @@ impl Node {
         let folders: Vec<&Path> = settings.tiers.iter().map(|tier| tier.path.as_path()).collect();
         let memory_limit = settings.memory_limit.map(crate::config::ByteSize::bytes);
         let memory = LoadSampler::new(Roots::default(), &[], memory_limit).memory_limit_bytes();
-        let environment = Environment::system(seed());
+        let environment = Environment::system(seed("engine seed"));
         let moves = Arc::new(MoveBoard::of_start(environment.clock.wall()));
+        let clock = Arc::clone(&environment.clock);
         let engine = open(settings.clone(), memory, environment).await?;
+        let cluster = match &settings.shards {
+            None => None,
+            Some(shards) => {
+                let me = entry(&settings, shards, &addresses);
+                Some(Cluster::open(shards, &engine, &settings.root, seed("node number"), me, clock).await?)
+            }
+        };
         // After the store was opened, for the folders exist from then on.
         let sampler = LoadSampler::new(Roots::default(), &folders, memory_limit);
         let (loads, load) =
@@ -119,6 +131,7 @@ impl Node {
             range: settings.range.clone(),
             health: HealthBoard::new(engine.health().into()),
             engine,
+            cluster,
             metrics: NodeMetrics::new()?,
             requests: AdmissionPool::new(limits.requests),
             scans: AdmissionPool::new(limits.scans),
@@ -141,6 +154,9 @@ impl Node {
         let (health, engine) = (node.facade.health.clone(), node.facade.engine.clone());
         node.background.spawn(health::monitor(health, engine, node.running.clone()));
         node.background.spawn(facade::sample_load(sampler, loads, node.running.clone()));
+        if let Some(cluster) = node.facade.cluster.clone() {
+            cluster.run(&mut node.background, &node.running);
+        }
         node.serve(listeners, settings.engine_durability())?;
         Ok(node)
     }
@@ -166,6 +182,10 @@ impl Node {
     pub async fn stop(mut self, grace: Duration) -> Result<Stopped, NodeError> {
         let deadline = Instant::now() + grace;
         self.facade.health.drain();
+        if let Some(cluster) = &self.facade.cluster {
+            // Others lead before this one is gone: clients then wait for no election.
+            cluster.hand_over(grace / 4).await;
+        }
         self.accepting.cancel();
         self.moves.cancel_all();
         let drained = timeout_at(deadline, self.drain()).await.is_ok();
@@ -173,6 +193,9 @@ impl Node {
         self.running.cancel();
         self.servers.shutdown().await;
         self.background.shutdown().await;
+        if let Some(cluster) = &self.facade.cluster {
+            cluster.host.stop().await;
+        }
         let engine = self.facade.engine.clone();
         drop(self);
         // Waits for calls that still run, then writes what is only in memory.
@@ -184,8 +207,9 @@ impl Node {
 
     /// Until the gRPC listeners have ended and the engine has no calls any more.
     async fn drain(&mut self) {
-        // The admin HTTP is the one that goes on.
-        while self.servers.len() > 1 {
+        // The admin HTTP and the replicas' listener go on.
+        let going_on = if self.addresses.peer.is_some() { 2 } else { 1 };
+        while self.servers.len() > going_on {
             if let Some(Ok(Err(error))) = self.servers.join_next().await {
                 tracing::warn!(error = %crate::telemetry::chain(&error), "a listener did not end well");
             }
@@ -213,7 +237,24 @@ async fn open(settings: Settings, memory: u64, environment: Environment) -> Resu
 }
 
 /// A number of the system's randomness: the standard library draws the keys of its hash maps from there.
-fn seed() -> u64 {
+fn seed(what: &str) -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one("engine seed")
+    RandomState::new().hash_one(what)
+}
+
+/// How others reach the node.
+fn entry(settings: &Settings, shards: &ClusterSettings, addresses: &Addresses) -> NodeEntry {
+    let reached = |address: std::net::SocketAddr| match &shards.advertise {
+        None => address.to_string(),
+        Some(host) => format!("{host}:{}", address.port()),
+    };
+    NodeEntry {
+        node: 0,
+        name: settings.node.clone(),
+        zone: shards.zone.clone(),
+        kv: reached(addresses.kv),
+        admin: reached(addresses.admin),
+        peer: addresses.peer.map(reached).unwrap_or_default(),
+        revision: 0,
+    }
 }

@@ -7,6 +7,7 @@ use thermocline_engine::OpenError;
 use thiserror::Error;
 
 use crate::args::Args;
+use crate::cluster::{BookError, ClusterError};
 use crate::config::{self, ConfigError, Settings};
 use crate::identity::IdentityError;
 use crate::node::{Node, NodeError, Stopped};
@@ -70,6 +71,7 @@ impl ProcessError {
                 _ => Exit::Misused,
             },
             Self::Node(NodeError::Identity(IdentityError::Foreign { .. })) => Exit::Misused,
+            Self::Node(NodeError::Cluster(ClusterError::Book(BookError::Foreign { .. }))) => Exit::Misused,
             Self::CutShort { signal: StopSignal::Interrupt } => Exit::Interrupted,
             Self::CutShort { signal: StopSignal::Terminate } => Exit::Terminated,
             _ => Exit::Failed,

@@ -16,6 +16,9 @@ pub struct Addresses {
     pub admin: SocketAddr,
     /// Metrics and probes.
     pub http: SocketAddr,
+    /// gRPC, replicas; of a node in a cluster with shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
 }
 
 /// What the file holds.
@@ -65,8 +68,11 @@ mod tests {
         let path = folder.path().join("ready.json");
         std::fs::write(&path, "old").unwrap();
         let address = "127.0.0.1:1".parse().unwrap();
-        let ready =
-            Ready { node: "a".to_owned(), pid: 7, addresses: Addresses { kv: address, admin: address, http: address } };
+        let ready = Ready {
+            node: "a".to_owned(),
+            pid: 7,
+            addresses: Addresses { kv: address, admin: address, http: address, peer: None },
+        };
         write(&path, &ready).unwrap();
         let read: Ready = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(read, ready);
@@ -76,8 +82,11 @@ mod tests {
     #[test]
     fn a_missing_folder_is_named() {
         let address = "127.0.0.1:1".parse().unwrap();
-        let ready =
-            Ready { node: "a".to_owned(), pid: 7, addresses: Addresses { kv: address, admin: address, http: address } };
+        let ready = Ready {
+            node: "a".to_owned(),
+            pid: 7,
+            addresses: Addresses { kv: address, admin: address, http: address, peer: None },
+        };
         let error = write(Path::new("/nowhere/ready.json"), &ready).unwrap_err();
         assert!(error.to_string().contains("/nowhere/ready.json"));
     }

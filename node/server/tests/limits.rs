@@ -195,12 +195,24 @@ async fn only_shard_0_of_epoch_0_is_answered_for_and_by_every_call() {
     let node = NodeProcess::start(&folder, &[]);
     let mut kv = node.kv().await;
     let id = |length: usize| Some(v1::RequestId { client: vec![1; length].into(), sequence: 1 });
-    let known = v1::RequestHeader { shard: 0, epoch: 0, request_id: id(16) };
+    let known = v1::RequestHeader { shard: 0, epoch: 0, request_id: id(16), ..v1::RequestHeader::default() };
     kv.put(v1::PutRequest { header: Some(known), ..put("key", "value") }).await.unwrap();
     let corpus = [
-        (v1::RequestHeader { shard: 3, epoch: 0, request_id: None }, Code::FailedPrecondition, "shard 3"),
-        (v1::RequestHeader { shard: 0, epoch: 9, request_id: None }, Code::FailedPrecondition, "epoch 9"),
-        (v1::RequestHeader { shard: 0, epoch: 0, request_id: id(15) }, Code::InvalidArgument, "15 bytes"),
+        (
+            v1::RequestHeader { shard: 3, epoch: 0, request_id: None, ..v1::RequestHeader::default() },
+            Code::FailedPrecondition,
+            "shard 3",
+        ),
+        (
+            v1::RequestHeader { shard: 0, epoch: 9, request_id: None, ..v1::RequestHeader::default() },
+            Code::FailedPrecondition,
+            "epoch 9",
+        ),
+        (
+            v1::RequestHeader { shard: 0, epoch: 0, request_id: id(15), ..v1::RequestHeader::default() },
+            Code::InvalidArgument,
+            "15 bytes",
+        ),
     ];
     for (header, code, says) in corpus {
         let header = Some(header);

@@ -8,6 +8,7 @@ use thermocline_engine::{Condition, Mutation};
 use thermocline_proto::replica::v1 as wire;
 use thermocline_proto::v1;
 
+use crate::job::JobChange;
 use crate::session::{ClientId, RequestId};
 use crate::{Epoch, MAX_WRITES_PER_ENTRY, ReplicaId, ShardDescriptor, ShardId};
 
@@ -20,6 +21,10 @@ pub enum Command {
     Split(Split),
     /// The shard begins. In the log, so that a replica that joins needs nothing but the log.
     Begin(ShardDescriptor),
+    /// A change of the members begins, is controlled or ends.
+    Job(JobChange),
+    /// Every data replica hashes what the shard holds here.
+    Verify,
 }
 
 /// Writes of clients that came at the same time, in the order in which they take effect.
@@ -76,6 +81,8 @@ impl Command {
             Self::Writes(writes) => wire::command::Kind::Writes(writes.into()),
             Self::Split(split) => wire::command::Kind::Split(split.into()),
             Self::Begin(descriptor) => wire::command::Kind::Begin(descriptor.into()),
+            Self::Job(change) => wire::command::Kind::Job(change.into()),
+            Self::Verify => wire::command::Kind::Verify(wire::Verify {}),
         };
         wire::Command { kind: Some(kind) }.encode_to_vec().into()
     }
@@ -92,6 +99,11 @@ impl Command {
                 let known = ShardDescriptor::try_from(descriptor);
                 Ok(Self::Begin(known.map_err(|_| DecodeError::Content("a range that ends before it starts"))?))
             }
+            Some(wire::command::Kind::Job(change)) => {
+                let known = JobChange::of(change);
+                Ok(Self::Job(known.ok_or(DecodeError::Content("a job that this version does not know"))?))
+            }
+            Some(wire::command::Kind::Verify(wire::Verify {})) => Ok(Self::Verify),
             None => Err(DecodeError::Content("a kind that this version does not know")),
         }
     }

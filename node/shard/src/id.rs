@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use thermocline_proto::replica::v1 as wire;
+
 macro_rules! number {
     ($(#[$about:meta])* $name:ident, $word:literal) => {
         $(#[$about])*
@@ -62,4 +64,25 @@ pub enum Role {
     /// Stores the end of the log alone, so that two data replicas can do without each other. Leads only to hand that end
     /// over.
     Witness,
+}
+
+impl Role {
+    /// The role of a message; `None` where this version does not know it: taken for data, a witness could be asked for what it
+    /// does not have.
+    pub(crate) const fn known(role: wire::Role) -> Option<Self> {
+        match role {
+            wire::Role::Data => Some(Self::Data),
+            wire::Role::Witness => Some(Self::Witness),
+            wire::Role::Unspecified => None,
+        }
+    }
+}
+
+impl From<Role> for wire::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Data => Self::Data,
+            Role::Witness => Self::Witness,
+        }
+    }
 }

@@ -22,7 +22,8 @@ impl<S: ShardStore> StoreBuilder<TypeConfig, ReplicaLog, ReplicaStateMachine<S>,
         let store = Arc::new((self.0)(folder.path()));
         let staging = folder.path().join("staging");
         std::fs::create_dir(&staging).unwrap();
-        let machine = ReplicaStateMachine::open(store, ReplicaId(1), self.1, staging);
+        let machine =
+            ReplicaStateMachine::open(store, ReplicaId(1), self.1, staging, tokio::sync::mpsc::unbounded_channel().0);
         let machine = machine.map_err(|error| {
             StorageError::from_io_error(
                 openraft::ErrorSubject::StateMachine,

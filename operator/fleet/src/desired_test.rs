@@ -181,7 +181,7 @@ fn a_node_is_where_it_listens_and_not_where_it_is_declared_to() {
     let desired = of(&objects(ALL), &mut Memory::default());
     let node = &desired.nodes["main-0"];
     let at = |port| std::net::SocketAddr::from(([127, 0, 9, 1], port));
-    let listen = Listen { kv: at(1), admin: at(2), http: at(3) };
+    let listen = Listen { kv: at(1), admin: at(2), http: at(3), peer: None };
     let presence = crate::home::Presence::Stopping;
     let mut seen = Observed { presence, restarts: 0, listen: Some(listen.clone()) };
     assert_eq!(node.run_as_seen(Some(&seen)).config.listen, listen);

@@ -43,7 +43,9 @@ pub fn node_config(source: &NodeSource<'_>) -> NodeConfig {
             kv: at(source.cluster.kv_port),
             admin: at(source.cluster.admin_port),
             http: at(source.cluster.http_port),
+            peer: None,
         },
+        shards: None,
         range: OwnedRange { start: source.range.0.clone(), end: source.range.1.clone() },
         // Stated, so that a faster tier that is added later does not move it.
         root: Some(source.folder.join("root")),

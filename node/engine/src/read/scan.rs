@@ -20,7 +20,7 @@ use crate::guard::Guard;
 use crate::limits::READAHEAD_BYTES;
 use crate::mover::Cancel;
 use crate::range::KeyRange;
-use crate::replica::ExportManifest;
+use crate::replica::{ExportManifest, LogicalHash};
 
 /// How a scan goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +146,14 @@ impl<'a> Snapshot<'a> {
     /// When the folder exists or cannot be written.
     pub fn export(&self, range: &KeyRange, folder: &Path) -> Result<ExportManifest> {
         self.inner.export_at(self, range, folder)
+    }
+
+    /// The hash of what the range held, as [`Engine::logical_hash`](crate::Engine::logical_hash).
+    ///
+    /// # Errors
+    /// When a tier cannot be read.
+    pub fn logical_hash(&self, range: &KeyRange) -> Result<LogicalHash> {
+        self.inner.logical_hash_at(self, range)
     }
 
     /// The merged view of a range, tombstones included.

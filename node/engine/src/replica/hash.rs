@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::format::keys;
 use crate::format::record::RecordKind;
 use crate::range::KeyRange;
-use crate::read::scan::Reach;
+use crate::read::scan::{Reach, Snapshot};
 
 /// What a range holds, in 128 bits: equal for replicas that applied the same entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -57,7 +57,11 @@ impl RangeHasher {
 
 impl Inner {
     pub(crate) fn logical_hash(&self, range: &KeyRange) -> Result<LogicalHash> {
-        let snapshot = self.snapshot()?;
+        self.logical_hash_at(&self.snapshot()?, range)
+    }
+
+    /// The hash of what the range held at the moment of a snapshot.
+    pub(crate) fn logical_hash_at(&self, snapshot: &Snapshot<'_>, range: &KeyRange) -> Result<LogicalHash> {
         let mut merge = snapshot.merge(range, false, Reach::Whole);
         let mut hasher = RangeHasher::default();
         while let Some(merged) = merge.next(true).map_err(|error| self.merge_error(error))? {

@@ -10,7 +10,7 @@ use super::amounts::size;
 use super::byte_size::ByteSize;
 use super::error::{ConfigError, Problems};
 use super::settings::Settings;
-use super::{policy, tier};
+use super::{cluster, policy, tier};
 use crate::owned_range::{OwnedRange, printable};
 
 /// Less than this cannot hold the write buffers of one tier.
@@ -25,6 +25,7 @@ pub fn check(config: &NodeConfig) -> Result<Settings, ConfigError> {
     name(&mut problems, "cluster", &config.cluster);
     listeners(&mut problems, &config.listen);
     let range = range(&mut problems, &config.range.start, &config.range.end);
+    let shards = config.shards.as_ref().map(|shards| cluster::check(&mut problems, shards, config));
     let memory_limit =
         config.memory_limit.as_deref().and_then(|text| size(&mut problems, "memoryLimit", text, LEAST_MEMORY));
     let tiers = tier::check(&mut problems, &config.tiers);
@@ -48,7 +49,9 @@ pub fn check(config: &NodeConfig) -> Result<Settings, ConfigError> {
             listen_kv: config.listen.kv,
             listen_admin: config.listen.admin,
             listen_http: config.listen.http,
+            listen_peer: config.listen.peer,
             range: range?,
+            shards: shards.flatten_some()?,
             root: root?,
             durability: config.durability,
             memory_limit,
@@ -84,8 +87,9 @@ fn name(problems: &mut Problems, field: &str, value: &str) {
 }
 
 fn listeners(problems: &mut Problems, listen: &Listen) {
-    let all: [(&str, SocketAddr); 3] =
-        [("listen.kv", listen.kv), ("listen.admin", listen.admin), ("listen.http", listen.http)];
+    let mut all: Vec<(&str, SocketAddr)> =
+        vec![("listen.kv", listen.kv), ("listen.admin", listen.admin), ("listen.http", listen.http)];
+    all.extend(listen.peer.map(|peer| ("listen.peer", peer)));
     for (later, (field, address)) in all.iter().enumerate() {
         // Port 0 lets the system choose, so two of them never collide.
         let taken = all.iter().take(later).find(|(_, other)| other == address && address.port() != 0);

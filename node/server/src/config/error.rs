@@ -80,6 +80,11 @@ impl Problems {
         self.found.push(FieldProblem { field: field.into(), problem: problem.into(), allowed: allowed.into() });
     }
 
+    /// How many were noted.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// `value` if nothing was noted.
     pub fn into_result<T>(self, value: Option<T>) -> Result<T, ConfigError> {
         match value {

@@ -7,6 +7,7 @@
 mod amounts;
 mod byte_size;
 mod check;
+mod cluster;
 mod engine_options;
 mod error;
 mod overrides;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use thermocline_node_config::DefaultDurability;
 
 use super::byte_size::ByteSize;
+use crate::cluster::ClusterSettings;
 use crate::owned_range::OwnedRange;
 
 /// Everything a node needs to start.
@@ -22,8 +23,12 @@ pub struct Settings {
     pub listen_admin: SocketAddr,
     /// Metrics and probes.
     pub listen_http: SocketAddr,
-    /// The keys it owns.
+    /// The replicas, for the other nodes.
+    pub listen_peer: Option<SocketAddr>,
+    /// The keys it owns, where it stands alone.
     pub range: OwnedRange,
+    /// What it is told of its cluster, where that has shards.
+    pub shards: Option<ClusterSettings>,
     /// The WAL and the database's own files.
     pub root: PathBuf,
     /// What an unspecified durability means.

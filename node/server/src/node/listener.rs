@@ -1,4 +1,4 @@
-//! The three sockets of a node, bound before anything else: an address that is taken is found out while it costs nothing.
+//! The sockets of a node, bound before anything else: an address that is taken is found out while it costs nothing.
 
 use std::net::SocketAddr;
 
@@ -13,6 +13,7 @@ pub(super) struct Listeners {
     pub(super) kv: TcpListener,
     pub(super) admin: TcpListener,
     pub(super) http: TcpListener,
+    pub(super) peer: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -21,6 +22,10 @@ impl Listeners {
             kv: bind("listen.kv", settings.listen_kv).await?,
             admin: bind("listen.admin", settings.listen_admin).await?,
             http: bind("listen.http", settings.listen_http).await?,
+            peer: match settings.listen_peer {
+                Some(address) => Some(bind("listen.peer", address).await?),
+                None => None,
+            },
         })
     }
 
@@ -30,6 +35,7 @@ impl Listeners {
             kv: local("listen.kv", &self.kv)?,
             admin: local("listen.admin", &self.admin)?,
             http: local("listen.http", &self.http)?,
+            peer: self.peer.as_ref().map(|peer| local("listen.peer", peer)).transpose()?,
         })
     }
 }

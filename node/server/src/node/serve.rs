@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use thermocline_engine::Durability;
 use thermocline_proto::DESCRIPTOR_SET;
+use thermocline_proto::replica::v1::replicas_server::ReplicasServer;
 use thermocline_proto::v1::admin_server::AdminServer;
 use thermocline_proto::v1::kv_server::KvServer;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 
 use super::listener::Listeners;
 use super::{Node, NodeError};
+use crate::cluster::{ReplicasService, only_of};
 use crate::service::admin::AdminService;
-use crate::service::kv::{Counted, DataPlane, KvService};
+use crate::service::kv::{Counted, DataPlane, KvService, Plane, ShardPlane};
 use crate::service::limits::MAX_MESSAGE_BYTES;
 use crate::{health, http};
 
@@ -41,7 +44,12 @@ impl Node {
             scans: facade.scans.clone(),
             metrics: Arc::clone(&facade.metrics),
         });
-        let kv = KvServer::new(KvService::new(plane)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let plane = match &facade.cluster {
+            None => Plane::Alone(plane),
+            Some(cluster) => Plane::Shards(Arc::new(ShardPlane::new(Arc::clone(cluster), plane))),
+        };
+        let kv = KvServer::new(KvService::new(plane, Arc::clone(&facade.metrics)))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let kv = Counted::new(kv, facade.requests.clone(), ARRIVAL);
         let admin =
             AdminServer::new(AdminService::new(Arc::clone(&facade), Arc::clone(&self.moves), self.accepting.clone()));
@@ -64,7 +72,21 @@ impl Node {
             served.await.map_err(|error| ended("listen.admin", &error))
         });
 
-        let (routes, stop) = (http::routes(facade), self.running.clone());
+        if let (Some(cluster), Some(listener)) = (&facade.cluster, listeners.peer) {
+            let service = ReplicasService::new(Arc::clone(&cluster.host), Arc::clone(&cluster.book));
+            let service = ReplicasServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
+            let service = InterceptedService::new(service, only_of(cluster.id.clone()));
+            // Until the very end: others need this node's votes while they take over what it led.
+            let (incoming, stop) = (TcpIncoming::from(listener), self.running.clone());
+            let router = peer_server().add_service(service);
+            self.servers.spawn(async move {
+                let served =
+                    router.serve_with_incoming_shutdown(incoming.with_nodelay(Some(true)), stop.cancelled_owned());
+                served.await.map_err(|error| ended("listen.peer", &error))
+            });
+        }
+
+        let (routes, stop) = (http::routes(Arc::clone(&facade)), self.running.clone());
         self.servers.spawn(async move {
             let served = axum::serve(listeners.http, routes).with_graceful_shutdown(stop.cancelled_owned());
             served.await.map_err(|error| ended("listen.http", &error))
@@ -85,6 +107,15 @@ fn server() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+}
+
+/// Other nodes are trusted not to overrun this one, and a vote must not wait behind a snapshot.
+fn peer_server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .initial_stream_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(4 * CONNECTION_WINDOW)
 }
 
 fn reflection() -> Result<

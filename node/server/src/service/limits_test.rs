@@ -36,6 +36,7 @@ fn only_shard_zero_of_epoch_zero_is_known() {
         shard,
         epoch,
         request_id: Some(v1::RequestId { client: client.into(), sequence: 1 }),
+        ..v1::RequestHeader::default()
     };
     assert!(header(None).is_ok());
     assert!(header(Some(&of(0, 0, &[7; 16]))).is_ok());

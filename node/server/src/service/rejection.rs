@@ -94,6 +94,21 @@ pub enum Rejection {
         /// What the node owns.
         range: OwnedRange,
     },
+    /// Keys of more than one shard.
+    #[error(
+        "the keys are of more than one shard; those before {} and those from it on are to be asked apart",
+        printable(split)
+    )]
+    SpansShards {
+        /// The first key of the next shard.
+        split: Vec<u8>,
+    },
+    /// A key that only the cluster itself may name.
+    #[error("{field} is from FF FF on: those keys are the cluster's own")]
+    OwnKey {
+        /// Where in the request.
+        field: String,
+    },
     /// An answer that is larger than a message may be.
     #[error("the answer has more than {limit} bytes; ask for fewer keys at once")]
     AnswerTooLarge {
@@ -118,6 +133,7 @@ impl Rejection {
             | Self::UnknownEpoch { .. }
             | Self::OutsideRange { .. }
             | Self::SpansRange { .. }
+            | Self::SpansShards { .. }
             | Self::ScanOutsideRange { .. } => Code::FailedPrecondition,
             // As the transport answers where a message is too large; not RESOURCE_EXHAUSTED, which invites a retry.
             Self::AnswerTooLarge { .. } => Code::OutOfRange,

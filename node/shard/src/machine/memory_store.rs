@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use thermocline_engine::{ApplyEntry, CallerRecord, EngineError, KeyRange, LogicalHash, WriteOutcome};
 
+use super::hashes::HashDone;
 use super::store::{Exported, ExportedData, RangeOf, ShardStore, StoredRecord};
 
 /// The store. What it holds is gone with it.
@@ -82,6 +83,10 @@ impl ShardStore for MemoryStore {
         let held = self.0.read();
         let records = held.data.iter().filter(|(key, _)| range.contains(key));
         Ok(LogicalHash::of(records.map(|(key, record)| (key.as_ref(), record.version, record.value.as_ref()))))
+    }
+
+    fn hash_later(&self, range: KeyRange, done: HashDone) {
+        done(self.logical_hash(&range));
     }
 
     fn export(&self, prefixes: &[Bytes], range: RangeOf<'_>, _: &Path) -> Result<Exported, EngineError> {

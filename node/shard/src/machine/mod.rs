@@ -5,6 +5,7 @@
 //! Knows nothing of consensus: whoever applies gives the records that say how far it is, and they are written in the batch.
 
 mod answer;
+mod hashes;
 mod memory_store;
 mod records;
 mod snapshot;
@@ -16,13 +17,18 @@ use bytes::Bytes;
 use thermocline_engine::{ApplyEntry, CallerRecord, Condition, EngineError, Mutation, WriteOutcome};
 
 pub use answer::{Answer, Applied};
+pub use hashes::Hashes;
 pub use memory_store::MemoryStore;
 pub use records::RecordError;
-pub(crate) use records::{APPLIED, MEMBERSHIP, key};
+pub(crate) use records::{
+    APPLIED, DESCRIPTOR, INSTALLING, JOBS, MEMBERSHIP, REMOVED, RESIDENT, Residence, SESSION, decode_descriptor,
+    decode_residence, encode_residence, key,
+};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use store::{Exported, ExportedData, RangeOf, ShardStore, StoredRecord};
 
 use crate::command::{Command, DecodeError, Split, Write, Writes};
+use crate::job::{JobChange, Jobs};
 use crate::session::{Admission, RequestId, Sessions};
 use crate::{ReplicaId, Role, ShardDescriptor};
 
@@ -117,6 +123,8 @@ pub struct Machine<S> {
     /// `None` until the log has told.
     descriptor: Option<ShardDescriptor>,
     sessions: Sessions,
+    jobs: Jobs,
+    hashes: Arc<Hashes>,
 }
 
 /// What the consensus of a shard that splits off begins with.
@@ -166,7 +174,10 @@ impl<S: ShardStore> Machine<S> {
         for (key, value) in store.records(&key(records::SESSION, replica)).map_err(stored)? {
             sessions.restore(records::decode_session(replica, &key, value).map_err(wrong)?);
         }
-        Ok(Self { replica, role, store, descriptor, sessions })
+        let jobs = store.records(&key(JOBS, replica)).map_err(stored)?.into_iter().next();
+        let jobs = jobs.map(|(_, value)| records::decode_jobs(replica, &value)).transpose().map_err(wrong)?;
+        let (jobs, hashes) = (jobs.unwrap_or_default(), Arc::default());
+        Ok(Self { replica, role, store, descriptor, sessions, jobs, hashes })
     }
 
     /// Whose it is.
@@ -182,6 +193,16 @@ impl<S: ShardStore> Machine<S> {
     /// Where the shard is; `None` until its log has told.
     pub const fn descriptor(&self) -> Option<&ShardDescriptor> {
         self.descriptor.as_ref()
+    }
+
+    /// Changes of the members: the one under way, and the last ones.
+    pub const fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// What was hashed when the log said so.
+    pub const fn hashes(&self) -> &Arc<Hashes> {
+        &self.hashes
     }
 
     /// The store.
@@ -222,6 +243,13 @@ impl<S: ShardStore> Machine<S> {
                     self.split(index, &split, begin(&split)?, &mut batch)
                 }
                 Some(Command::Begin(descriptor)) => self.begin(descriptor, &mut batch),
+                Some(Command::Job(change)) => self.change_jobs(change, &mut batch),
+                Some(Command::Verify) => {
+                    // What is before it belongs to the hash.
+                    self.write(std::mem::take(&mut batch), &mut applied)?;
+                    self.hash(index);
+                    Applied::Nothing
+                }
             };
             applied.push(done);
             batch.applied = Some(step.applied);
@@ -288,6 +316,21 @@ impl<S: ShardStore> Machine<S> {
         Applied::Nothing
     }
 
+    fn change_jobs(&mut self, change: JobChange, batch: &mut Batch) -> Applied {
+        if let Err(refusal) = self.jobs.change(change) {
+            return Applied::Refused(refusal.to_string());
+        }
+        batch.records.push((key(JOBS, self.replica), Some(self.jobs.encode().into())));
+        Applied::Nothing
+    }
+
+    /// Begins to hash what the shard holds now.
+    fn hash(&self, index: u64) {
+        if let (Role::Data, Some(descriptor)) = (self.role, &self.descriptor) {
+            self.store.hash_later(descriptor.range.clone(), self.hashes.begin(index));
+        }
+    }
+
     /// Makes the shard two. The neighbour on this node begins with all that its keys' writes need: range, sessions, and
     /// how far its own log is.
     fn split(&mut self, index: u64, split: &Split, begin: Beginning, batch: &mut Batch) -> Applied {
@@ -297,6 +340,9 @@ impl<S: ShardStore> Machine<S> {
         let Some(descriptor) = &self.descriptor else {
             return Applied::Refused("the shard has not begun".to_owned());
         };
+        if let Some(job) = self.jobs.running() {
+            return Applied::Refused(format!("job {} of the shard is under way", job.id));
+        }
         let (left, right) = match descriptor.split(split.epoch, &split.at, split.right, index) {
             Ok(parts) => parts,
             Err(refusal) => return Applied::Refused(refusal.to_string()),
@@ -304,6 +350,8 @@ impl<S: ShardStore> Machine<S> {
         let mut write = |kind, replica, value| batch.records.push((key(kind, replica), Some(value)));
         write(records::DESCRIPTOR, self.replica, records::encode_descriptor(&left));
         write(records::DESCRIPTOR, *beside, records::encode_descriptor(&right));
+        let residence = Residence { shard: right.shard, role: self.role, leaving: false };
+        write(RESIDENT, *beside, encode_residence(residence));
         write(APPLIED, *beside, begin.applied);
         write(MEMBERSHIP, *beside, begin.membership);
         batch.records.extend(self.sessions.stored().map(|write| {

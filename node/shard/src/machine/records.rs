@@ -6,8 +6,9 @@ use prost::Message;
 use thermocline_engine::WriteOutcome;
 use thermocline_proto::replica::v1 as wire;
 
+use crate::job::Jobs;
 use crate::session::{ClientId, StoredWrite, slot};
-use crate::{ReplicaId, ShardDescriptor};
+use crate::{ReplicaId, Role, ShardDescriptor, ShardId};
 
 /// The id of the last entry applied; written by the consensus that applies.
 pub(crate) const APPLIED: u8 = 1;
@@ -20,6 +21,12 @@ pub(crate) const SESSION: u8 = 4;
 
 /// There while a snapshot is installed: the other records do not say what there is.
 pub(crate) const INSTALLING: u8 = 5;
+/// The shard's jobs.
+pub(crate) const JOBS: u8 = 6;
+/// That the replica is on this node.
+pub(crate) const RESIDENT: u8 = 7;
+/// That the replica was on this node and was removed.
+pub(crate) const REMOVED: u8 = 8;
 
 /// A record that is not what was written.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +78,33 @@ pub(crate) fn decode_descriptor(replica: ReplicaId, bytes: Bytes) -> Result<Shar
     let message = wire::Descriptor::decode(bytes).map_err(|source| RecordError::Message { record, replica, source })?;
     let problem = "of a range that ends before it starts";
     message.try_into().map_err(|_| RecordError::Content { record, replica, problem })
+}
+
+/// What a node has of a replica, apart from what its log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Residence {
+    pub shard: ShardId,
+    pub role: Role,
+    /// It no longer takes part, and its data goes.
+    pub leaving: bool,
+}
+
+pub(crate) fn encode_residence(residence: Residence) -> Bytes {
+    let Residence { shard, role, leaving } = residence;
+    wire::Resident { shard: shard.0, role: wire::Role::from(role).into(), leaving }.encode_to_vec().into()
+}
+
+pub(crate) fn decode_residence(replica: ReplicaId, bytes: Bytes) -> Result<Residence, RecordError> {
+    let record = "residence";
+    let message = wire::Resident::decode(bytes).map_err(|source| RecordError::Message { record, replica, source })?;
+    let problem = "of a role that this version does not know";
+    let role = Role::known(message.role()).ok_or(RecordError::Content { record, replica, problem })?;
+    Ok(Residence { shard: ShardId(message.shard), role, leaving: message.leaving })
+}
+
+pub(crate) fn decode_jobs(replica: ReplicaId, bytes: &[u8]) -> Result<Jobs, RecordError> {
+    let problem = "not one that this version knows";
+    Jobs::decode(bytes).ok_or(RecordError::Content { record: "list of jobs", replica, problem })
 }
 
 pub(crate) fn encode_session(replica: ReplicaId, write: &StoredWrite) -> (Bytes, Bytes) {

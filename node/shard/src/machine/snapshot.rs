@@ -6,9 +6,10 @@ use std::path::Path;
 use bytes::Bytes;
 use thermocline_engine::{CallerRecord, EngineError, KeyRange};
 
-use super::records::{self, APPLIED, DESCRIPTOR, INSTALLING, MEMBERSHIP, RecordError, SESSION, key};
+use super::records::{self, APPLIED, DESCRIPTOR, INSTALLING, JOBS, MEMBERSHIP, RecordError, SESSION, key};
 use super::store::{Exported, ExportedData, ShardStore};
 use super::{Machine, MachineError};
+use crate::job::Jobs;
 use crate::session::Sessions;
 use crate::{ReplicaId, Role, ShardDescriptor};
 
@@ -21,10 +22,16 @@ pub struct Snapshot {
     pub applied: Bytes,
     /// Who belonged to the group.
     pub membership: Option<Bytes>,
-    descriptor: Option<ShardDescriptor>,
-    sessions: Vec<(Bytes, Bytes)>,
-    of: ReplicaId,
-    data: ExportedData,
+    /// Where the shard was.
+    pub descriptor: Option<ShardDescriptor>,
+    /// Its sessions, as their records.
+    pub sessions: Vec<(Bytes, Bytes)>,
+    /// Changes of the members.
+    pub jobs: Jobs,
+    /// Whose state it is.
+    pub of: ReplicaId,
+    /// What the shard held.
+    pub data: ExportedData,
 }
 
 /// Why a snapshot was not taken or not installed.
@@ -62,7 +69,7 @@ impl Snapshot {
     /// # Errors
     /// When it has applied nothing, or cannot be read or written.
     pub fn take<S: ShardStore>(store: &S, of: ReplicaId, role: Role, folder: &Path) -> Result<Self, SnapshotError> {
-        let prefixes = [APPLIED, MEMBERSHIP, DESCRIPTOR, SESSION].map(|kind| key(kind, of));
+        let prefixes = [APPLIED, MEMBERSHIP, DESCRIPTOR, SESSION, JOBS].map(|kind| key(kind, of));
         let range = |records: &[(Bytes, Bytes)]| {
             let descriptor = find(records, &prefixes[2])?;
             let descriptor = records::decode_descriptor(of, descriptor).ok()?;
@@ -76,7 +83,8 @@ impl Snapshot {
         let sessions = records.iter().filter(|(key, _)| key.starts_with(&prefixes[3])).cloned().collect();
         let applied = find(&records, &prefixes[0]).ok_or(SnapshotError::Empty(of))?;
         let membership = find(&records, &prefixes[1]);
-        Ok(Self { role, applied, membership, descriptor, sessions, of, data })
+        let jobs = find(&records, &prefixes[4]).map(|value| records::decode_jobs(of, &value)).transpose()?;
+        Ok(Self { role, applied, membership, descriptor, sessions, jobs: jobs.unwrap_or_default(), of, data })
     }
 }
 
@@ -110,6 +118,7 @@ impl<S: ShardStore> Machine<S> {
         written.map_err(|source| SnapshotError::Store { attempt: "install a snapshot", replica: into, source })?;
         self.descriptor.clone_from(&snapshot.descriptor);
         self.sessions = sessions;
+        self.jobs.clone_from(&snapshot.jobs);
         Ok(())
     }
 
@@ -146,6 +155,7 @@ impl<S: ShardStore> Machine<S> {
         changes.push((key(MEMBERSHIP, replica), snapshot.membership.clone()));
         let descriptor = snapshot.descriptor.as_ref().map(records::encode_descriptor);
         changes.push((key(DESCRIPTOR, replica), descriptor));
+        changes.push((key(JOBS, replica), Some(snapshot.jobs.encode().into())));
         if self.role == Role::Data {
             changes.extend(sessions.stored().map(|write| {
                 let (key, value) = records::encode_session(replica, &write);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::hashes::HashDone;
 use bytes::Bytes;
 use thermocline_engine::{
     ApplyBatch, ApplyEntry, CallerRecord, Durability, Engine, EngineError, KeyRange, LogicalHash, WriteOutcome,
@@ -73,6 +74,10 @@ pub trait ShardStore: Send + Sync + 'static {
     /// When it cannot be read.
     fn logical_hash(&self, range: &KeyRange) -> Result<LogicalHash, EngineError>;
 
+    /// As [`logical_hash`](Self::logical_hash), of what the range holds when this is called; `done` is called with it, now or
+    /// later.
+    fn hash_later(&self, range: KeyRange, done: HashDone);
+
     /// Takes the records whose keys begin with one of `prefixes` and, of the same moment, the data of the range that `range`
     /// finds in them. An engine writes into the folder, which is new.
     ///
@@ -117,6 +122,23 @@ impl ShardStore for Engine {
 
     fn logical_hash(&self, range: &KeyRange) -> Result<LogicalHash, EngineError> {
         Self::logical_hash(self, range)
+    }
+
+    fn hash_later(&self, range: KeyRange, done: HashDone) {
+        let engine = self.clone();
+        let (taken, wait) = std::sync::mpsc::sync_channel(1);
+        let hash = move || match engine.snapshot() {
+            Ok(snapshot) => {
+                let _ = taken.send(());
+                done(snapshot.logical_hash(&range));
+            }
+            Err(error) => done(Err(error)),
+        };
+        // Low in number: one for each replica that joins. It may read for minutes, which no shared thread should.
+        if std::thread::Builder::new().name("shard-hash".to_owned()).spawn(hash).is_ok() {
+            // What is applied next must not be in it. The sender is gone where there is no snapshot.
+            let _ = wait.recv();
+        }
     }
 
     fn export(&self, prefixes: &[Bytes], range: RangeOf<'_>, folder: &Path) -> Result<Exported, EngineError> {

@@ -11,7 +11,7 @@ use super::types::{EncodedCommand, Entry, LeaderId, LogId, Member, Membership, P
 use crate::{NodeId, ReplicaId, Role};
 
 /// Bytes that no version wrote, as openraft wants to hear it.
-fn unreadable(what: &'static str, why: impl std::fmt::Display) -> io::Error {
+pub(super) fn unreadable(what: &'static str, why: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("decode {what}: {why}"))
 }
 
@@ -25,14 +25,21 @@ pub(super) fn decode_log_id(bytes: Bytes) -> io::Result<LogId> {
 }
 
 pub(super) fn encode_vote(vote: &Vote) -> Bytes {
-    let message = wire::Vote { term: vote.leader_id.term, leader: vote.leader_id.node_id.0, committed: vote.committed };
-    message.encode_to_vec().into()
+    vote_message(vote).encode_to_vec().into()
+}
+
+pub(super) fn vote_message(vote: &Vote) -> wire::Vote {
+    wire::Vote { term: vote.leader_id.term, leader: vote.leader_id.node_id.0, committed: vote.committed }
 }
 
 pub(super) fn decode_vote(bytes: Bytes) -> io::Result<Vote> {
     let message = wire::Vote::decode(bytes).map_err(|error| unreadable("a vote", error))?;
+    Ok(known_vote(&message))
+}
+
+pub(super) fn known_vote(message: &wire::Vote) -> Vote {
     let leader_id = LeaderId { term: message.term, node_id: ReplicaId(message.leader) };
-    Ok(Vote { leader_id, committed: message.committed })
+    Vote { leader_id, committed: message.committed }
 }
 
 pub(super) fn encode_entry(entry: &Entry) -> Bytes {
@@ -58,35 +65,40 @@ pub(super) fn decode_entry(bytes: Bytes) -> io::Result<Entry> {
 }
 
 pub(super) fn encode_membership(stored: &StoredMembership) -> Bytes {
-    let message = wire::StoredMembership {
+    membership_message(stored).encode_to_vec().into()
+}
+
+pub(super) fn membership_message(stored: &StoredMembership) -> wire::StoredMembership {
+    wire::StoredMembership {
         id: stored.log_id().as_ref().map(log_id),
         membership: Some(message_of(stored.membership())),
-    };
-    message.encode_to_vec().into()
+    }
 }
 
 pub(super) fn decode_membership(bytes: Bytes) -> io::Result<StoredMembership> {
     let message = wire::StoredMembership::decode(bytes).map_err(|error| unreadable("a membership", error))?;
+    decode_membership_message(message)
+}
+
+pub(super) fn decode_membership_message(message: wire::StoredMembership) -> io::Result<StoredMembership> {
     let membership = known_membership(message.membership.unwrap_or_default())?;
     Ok(StoredMembership::new(message.id.as_ref().map(known_log_id), membership))
 }
 
-fn log_id(id: &LogId) -> wire::LogId {
+pub(super) fn log_id(id: &LogId) -> wire::LogId {
     wire::LogId { term: id.leader_id.term, leader: id.leader_id.node_id.0, index: id.index }
 }
 
-fn known_log_id(id: &wire::LogId) -> LogId {
+pub(super) fn known_log_id(id: &wire::LogId) -> LogId {
     LogId::new(LeaderId { term: id.term, node_id: ReplicaId(id.leader) }, id.index)
 }
 
 fn message_of(membership: &Membership) -> wire::Membership {
     let voters = |config: &BTreeSet<ReplicaId>| wire::Voters { replicas: config.iter().map(|id| id.0).collect() };
-    let member = |(id, member): (&ReplicaId, &Member)| {
-        let role = match member.role {
-            Role::Data => wire::Role::Data,
-            Role::Witness => wire::Role::Witness,
-        };
-        wire::Member { replica: id.0, node: member.node.0, role: role.into() }
+    let member = |(id, member): (&ReplicaId, &Member)| wire::Member {
+        replica: id.0,
+        node: member.node.0,
+        role: wire::Role::from(member.role).into(),
     };
     wire::Membership {
         configs: membership.get_joint_config().iter().map(voters).collect(),
@@ -99,12 +111,8 @@ fn known_membership(membership: wire::Membership) -> io::Result<Membership> {
         membership.configs.into_iter().map(|voters| voters.replicas.into_iter().map(ReplicaId).collect()).collect();
     let mut members = Vec::with_capacity(membership.members.len());
     for member in membership.members {
-        let role = match member.role() {
-            wire::Role::Data => Role::Data,
-            wire::Role::Witness => Role::Witness,
-            // Taken for data, a witness could be asked for what it does not have.
-            wire::Role::Unspecified => return Err(unreadable("a membership", "a member has an unknown role")),
-        };
+        let unknown = || unreadable("a membership", "a member has an unknown role");
+        let role = Role::known(member.role()).ok_or_else(unknown)?;
         members.push((ReplicaId(member.replica), Member { node: NodeId(member.node), role }));
     }
     if configs.is_empty() {

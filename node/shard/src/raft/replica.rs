@@ -13,15 +13,17 @@ use openraft::raft::{
 use openraft::{Config, Raft, ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
 use thermocline_engine::log::LogStore;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::group_view::GroupView;
 use super::log::ReplicaLog;
 use super::network::{Network, Transport};
-use super::state_machine::{ReplicaStateMachine, SnapshotData};
+use super::state_machine::{NewsSender, ReplicaStateMachine, ShardView, SnapshotData};
 use super::types::{EncodedCommand, Member, SnapshotMeta, TypeConfig, Vote};
 use crate::command::Command;
-use crate::machine::{Applied, MachineError, ShardStore, Snapshot};
+use crate::machine::{Applied, Hashes, MachineError, ShardStore, Snapshot};
 use crate::{ReplicaId, Role};
 
 type OpenraftSnapshot<S> = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData<S>>;
@@ -58,6 +60,8 @@ pub struct ReplicaPlace<S> {
     pub staging: PathBuf,
     /// How long things take.
     pub pace: Pace,
+    /// Who is told when its log has said something of range or members.
+    pub news: NewsSender,
 }
 
 /// A replica that runs.
@@ -67,6 +71,8 @@ pub struct RaftReplica<S: ShardStore> {
     raft: Handle<S>,
     /// When a leader was heard last.
     heard: Arc<Mutex<Instant>>,
+    view: watch::Receiver<Arc<ShardView>>,
+    hashes: Arc<Hashes>,
     /// Ends with the replica.
     watchdog: Option<JoinHandle<()>>,
 }
@@ -166,9 +172,10 @@ impl<S: ShardStore> RaftReplica<S> {
     /// # Errors
     /// When its log or its state cannot be read.
     pub async fn start(place: ReplicaPlace<S>, transport: impl Transport) -> Result<Self, StartError> {
-        let ReplicaPlace { replica, role, store, logs, staging, pace } = place;
+        let ReplicaPlace { replica, role, store, logs, staging, pace, news } = place;
         let config = Arc::new(config(pace, role)?);
-        let machine = ReplicaStateMachine::open(store, replica, role, staging.clone())?;
+        let machine = ReplicaStateMachine::open(store, replica, role, staging.clone(), news)?;
+        let (view, hashes) = (machine.view(), machine.hashes());
         let log = ReplicaLog::new(logs, replica);
         if let Some(applied) = machine.applied()? {
             log.begin_behind(applied).await.map_err(StartError::Log)?;
@@ -177,7 +184,7 @@ impl<S: ShardStore> RaftReplica<S> {
         let heard = Arc::new(Mutex::new(Instant::now()));
         let watch = || tokio::spawn(watch_over(raft.clone(), Arc::clone(&heard), pace));
         let watchdog = (role == Role::Witness).then(watch);
-        Ok(Self { replica, role, raft, heard, watchdog })
+        Ok(Self { replica, role, raft, heard, view, hashes, watchdog })
     }
 
     /// Begins the group, once and on one replica; the others join by hearing of it. Nothing where it has begun.
@@ -205,6 +212,24 @@ impl<S: ShardStore> RaftReplica<S> {
         }
         let written = self.raft.client_write(EncodedCommand::from(command)).await;
         written.map(|response| response.data).map_err(|error| self.refused(error))
+    }
+
+    /// As [`propose`](Self::propose); the index of the entry.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn propose_at(&self, command: &Command) -> Result<u64, ProposeError> {
+        let written = self.raft.client_write(EncodedCommand::from(command)).await;
+        written.map(|response| response.log_id.index).map_err(|error| self.refused(error))
+    }
+
+    /// Takes a replica that does not vote out of the group.
+    ///
+    /// # Errors
+    /// When another replica leads, or this one has stopped.
+    pub async fn forget_learner(&self, replica: ReplicaId) -> Result<(), ProposeError> {
+        let change = openraft::ChangeMembers::RemoveNodes(std::collections::BTreeSet::from([replica]));
+        self.raft.change_membership(change, false).await.map(drop).map_err(|error| self.refused(error))
     }
 
     /// Waits until a read here sees everything that was acknowledged before this call.
@@ -237,12 +262,12 @@ impl<S: ShardStore> RaftReplica<S> {
         asked.map_err(|source| ProposeError::Stopped { replica: self.replica, source })
     }
 
-    /// Adds a replica that does not vote; waits until it is near the end of the log.
+    /// Adds a replica that does not vote. It is then sent what it lacks.
     ///
     /// # Errors
     /// When another replica leads, the members do not allow it, or this one has stopped.
     pub async fn add_learner(&self, replica: ReplicaId, member: Member) -> Result<(), ProposeError> {
-        self.raft.add_learner(replica, member, true).await.map(drop).map_err(|error| self.refused(error))
+        self.raft.add_learner(replica, member, false).await.map(drop).map_err(|error| self.refused(error))
     }
 
     /// Makes these the voters; others stay as learners if `keep` is said.
@@ -263,6 +288,22 @@ impl<S: ShardStore> RaftReplica<S> {
             RaftError::APIError(error) => ProposeError::Membership { replica, reason: error.to_string() },
             RaftError::Fatal(source) => ProposeError::Stopped { replica, source },
         }
+    }
+
+    /// What the log has said so far of range and members, kept up to date.
+    pub const fn view(&self) -> &watch::Receiver<Arc<ShardView>> {
+        &self.view
+    }
+
+    /// What was hashed when the log said so.
+    pub const fn hashes(&self) -> &Arc<Hashes> {
+        &self.hashes
+    }
+
+    /// The group as this replica sees it now.
+    pub fn group(&self) -> GroupView {
+        use openraft::async_runtime::WatchReceiver;
+        GroupView::of(&self.raft.metrics().borrow_watched())
     }
 
     /// Who leads, as far as this one knows.

@@ -7,14 +7,18 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use tokio::sync::{mpsc, watch};
 
 use super::encoding::{decode_log_id, decode_membership, encode_log_id, encode_membership};
 use super::types::{
     LeaderId, LogId, Member, Membership, MembershipError, Payload, SnapshotMeta, StoredMembership, TypeConfig,
 };
 use crate::command::Split;
-use crate::machine::{APPLIED, Beginning, MEMBERSHIP, Machine, MachineError, ShardStore, Snapshot, Step};
-use crate::{ReplicaId, Role};
+use crate::job::Jobs;
+use crate::machine::{
+    APPLIED, Applied, Beginning, Hashes, MEMBERSHIP, Machine, MachineError, ShardStore, Snapshot, Step,
+};
+use crate::{ReplicaId, Role, ShardDescriptor};
 
 /// What is applied together, at most.
 const BATCH_ENTRIES: usize = 512;
@@ -27,7 +31,36 @@ pub struct ReplicaStateMachine<S: ShardStore> {
     /// `None` after a failure: what is in memory may be ahead of the store.
     machine: Option<Machine<S>>,
     source: Source<S>,
+    view: watch::Sender<Arc<ShardView>>,
+    news: NewsSender,
 }
+
+/// What a replica's log has said so far, for those who route and decide.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShardView {
+    /// Where the shard is; `None` until its log has told.
+    pub descriptor: Option<ShardDescriptor>,
+    /// Changes of its members.
+    pub jobs: Jobs,
+}
+
+impl ShardView {
+    fn of<S: ShardStore>(machine: &Machine<S>) -> Self {
+        Self { descriptor: machine.descriptor().cloned(), jobs: machine.jobs().clone() }
+    }
+}
+
+/// That the view of a replica changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    /// Whose.
+    pub replica: ReplicaId,
+    /// Whether a shard split off: its replica on this node is to be started.
+    pub split: bool,
+}
+
+/// Who is told. It is heard after the view has changed and before anybody is answered.
+pub type NewsSender = mpsc::UnboundedSender<News>;
 
 /// A replica of this process whose state can be taken.
 pub struct Source<S> {
@@ -59,9 +92,42 @@ impl<S: ShardStore> ReplicaStateMachine<S> {
     ///
     /// # Errors
     /// When its records cannot be read, are not what was written, or a snapshot was installed by half.
-    pub fn open(store: Arc<S>, replica: ReplicaId, role: Role, staging: PathBuf) -> Result<Self, MachineError> {
-        let machine = Some(Machine::open(replica, role, Arc::clone(&store))?);
-        Ok(Self { machine, source: Source { store, replica, role, staging } })
+    pub fn open(
+        store: Arc<S>,
+        replica: ReplicaId,
+        role: Role,
+        staging: PathBuf,
+        news: NewsSender,
+    ) -> Result<Self, MachineError> {
+        let machine = Machine::open(replica, role, Arc::clone(&store))?;
+        let view = watch::Sender::new(Arc::new(ShardView::of(&machine)));
+        Ok(Self { machine: Some(machine), source: Source { store, replica, role, staging }, view, news })
+    }
+
+    /// What the log has said so far, kept up to date.
+    pub(super) fn view(&self) -> watch::Receiver<Arc<ShardView>> {
+        self.view.subscribe()
+    }
+
+    /// What was hashed when the log said so.
+    pub(super) fn hashes(&self) -> Arc<Hashes> {
+        self.machine.as_ref().map(|machine| Arc::clone(machine.hashes())).unwrap_or_default()
+    }
+
+    /// Tells what has changed, before anybody is answered who may ask for it.
+    fn publish(&self, split: bool) {
+        let Some(now) = self.machine.as_ref().map(ShardView::of) else { return };
+        let changed = self.view.send_if_modified(|view| {
+            let changed = **view != now;
+            if changed {
+                *view = Arc::new(now);
+            }
+            changed
+        });
+        if changed {
+            // Nobody listens where the node ends.
+            let _ = self.news.send(News { replica: self.source.replica, split });
+        }
     }
 
     /// The last entry that it applied.
@@ -95,8 +161,11 @@ impl<S: ShardStore> ReplicaStateMachine<S> {
             responders.push(responder);
         }
         let source = self.source.clone();
-        let applied = self.with_machine(move |machine| machine.apply(steps, |split| source.beginning(split)));
-        for (responder, applied) in responders.into_iter().zip(applied.await?) {
+        let applied = self.with_machine(move |machine| machine.apply(steps, |split| source.beginning(split))).await?;
+        if applied.iter().any(|one| !matches!(one, Applied::Writes(_))) {
+            self.publish(applied.iter().any(|one| matches!(one, Applied::Split { .. })));
+        }
+        for (responder, applied) in responders.into_iter().zip(applied) {
             if let Some(responder) = responder {
                 ApplyResponder::send(responder, applied);
             }
@@ -253,7 +322,9 @@ impl<S: ShardStore> RaftStateMachine<TypeConfig> for ReplicaStateMachine<S> {
             }
             Ok(machine.install(&snapshot)?)
         })
-        .await
+        .await?;
+        self.publish(false);
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<OpenraftSnapshot<S>>> {

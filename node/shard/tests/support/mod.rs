@@ -190,6 +190,7 @@ impl Group {
                 logs: Arc::clone(&place.logs),
                 staging: place.folder.path().join("staging"),
                 pace: Pace::default(),
+                news: tokio::sync::mpsc::unbounded_channel().0,
             },
             line,
         );

@@ -234,7 +234,7 @@ fn a_node_is_told_where_it_listens() {
     let mut scene = scene("0.1.0");
     let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
     scene.observed.get_mut("main-0").unwrap().listen =
-        Some(thermocline_node_config::Listen { kv: at(11), admin: at(12), http: at(13) });
+        Some(thermocline_node_config::Listen { kv: at(11), admin: at(12), http: at(13), peer: None });
     let told = scene.told(1);
     let of =
         |kind: Kind| told.iter().find(|object| object.kind() == kind).unwrap().to_json().unwrap()["status"].clone();

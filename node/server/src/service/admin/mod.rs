@@ -3,6 +3,7 @@
 mod heat;
 mod moves;
 mod policy;
+mod shards;
 mod status;
 mod tiers;
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 pub use moves::MoveBoard;
+pub use shards::statuses as shard_statuses;
 
 use super::{Rejection, deadline, limits};
 use crate::admission::{AdmissionPool, Limits};
@@ -142,6 +144,20 @@ impl Admin for AdminService {
         }
         self.call(deadline, move |engine| engine.checkpoint(&folder)).await?;
         Ok(Response::new(v1::CheckpointResponse {}))
+    }
+
+    async fn initialize(&self, request: Request<v1::InitializeRequest>) -> Answer<v1::InitializeResponse> {
+        let cluster = shards::cluster(self.facade.cluster.as_ref())?;
+        let answer = shards::initialize(cluster, request.into_inner()).await?;
+        self.facade.changed();
+        Ok(Response::new(answer))
+    }
+
+    async fn change_shard(&self, request: Request<v1::ChangeShardRequest>) -> Answer<v1::ChangeShardResponse> {
+        let cluster = shards::cluster(self.facade.cluster.as_ref())?;
+        let answer = shards::change(cluster, &self.facade.engine, request.into_inner()).await?;
+        self.facade.changed();
+        Ok(Response::new(answer))
     }
 
     async fn print_stats(&self, request: Request<v1::PrintStatsRequest>) -> Answer<v1::PrintStatsResponse> {

@@ -8,6 +8,7 @@
 mod counted;
 mod read;
 mod scan;
+mod sharded;
 mod write;
 
 use std::sync::Arc;
@@ -23,11 +24,22 @@ use crate::owned_range::OwnedRange;
 
 use counted::AnswerHeld;
 pub use counted::Counted;
+pub use sharded::{ShardPlane, with_routes};
 
 /// The data plane of one node. Cheap to clone.
 #[derive(Clone)]
 pub struct KvService {
-    plane: Arc<DataPlane>,
+    plane: Plane,
+    metrics: Arc<NodeMetrics>,
+}
+
+/// Whose keys the node answers for.
+#[derive(Clone)]
+pub enum Plane {
+    /// Its own: it stands alone.
+    Alone(Arc<DataPlane>),
+    /// Those of the cluster's shards.
+    Shards(Arc<ShardPlane>),
 }
 
 /// What the calls share.
@@ -48,12 +60,12 @@ pub struct DataPlane {
 
 impl KvService {
     /// The service over these parts.
-    pub fn new(plane: Arc<DataPlane>) -> Self {
-        Self { plane }
+    pub fn new(plane: Plane, metrics: Arc<NodeMetrics>) -> Self {
+        Self { plane, metrics }
     }
 
     async fn timed<T>(&self, rpc: Rpc, call: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
-        let timer = self.plane.metrics.start(rpc);
+        let timer = self.metrics.start(rpc);
         let outcome = call.await;
         timer.finish(outcome.as_ref().err().map(Status::code));
         outcome.map(Response::new)
@@ -63,32 +75,60 @@ impl KvService {
 #[tonic::async_trait]
 impl Kv for KvService {
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
-        self.timed(Rpc::Get, self.plane.get(request)).await
+        match &self.plane {
+            Plane::Alone(plane) => self.timed(Rpc::Get, plane.get(request)).await,
+            Plane::Shards(plane) => self.timed(Rpc::Get, plane.get(request)).await,
+        }
     }
 
     async fn batch_get(&self, request: Request<v1::BatchGetRequest>) -> Result<Response<v1::BatchGetResponse>, Status> {
-        let answered = self.timed(Rpc::BatchGet, self.plane.batch_get(request)).await?;
+        let answered = match &self.plane {
+            Plane::Alone(plane) => self.timed(Rpc::BatchGet, plane.batch_get(request)).await?,
+            Plane::Shards(plane) => self.timed(Rpc::BatchGet, plane.batch_get(request)).await?,
+        };
         let (metadata, (answer, held), mut extensions) = answered.into_parts();
         extensions.insert::<AnswerHeld>(Arc::new(held));
         Ok(Response::from_parts(metadata, answer, extensions))
     }
 
     async fn put(&self, request: Request<v1::PutRequest>) -> Result<Response<v1::WriteResponse>, Status> {
-        self.timed(Rpc::Put, self.plane.put(request)).await
+        match &self.plane {
+            Plane::Alone(plane) => self.timed(Rpc::Put, plane.put(request)).await,
+            Plane::Shards(plane) => self.timed(Rpc::Put, plane.put(request)).await,
+        }
     }
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
-        self.timed(Rpc::Delete, self.plane.delete(request)).await
+        match &self.plane {
+            Plane::Alone(plane) => self.timed(Rpc::Delete, plane.delete(request)).await,
+            Plane::Shards(plane) => self.timed(Rpc::Delete, plane.delete(request)).await,
+        }
     }
 
     async fn write(&self, request: Request<v1::WriteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
-        self.timed(Rpc::Write, self.plane.write(request)).await
+        match &self.plane {
+            Plane::Alone(plane) => self.timed(Rpc::Write, plane.write(request)).await,
+            Plane::Shards(plane) => self.timed(Rpc::Write, plane.write(request)).await,
+        }
     }
 
     type ScanStream = scan::ScanStream;
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
-        let timer = self.plane.metrics.start(Rpc::Scan);
-        scan::start(Arc::clone(&self.plane), request, timer).await.map(Response::new)
+        let timer = self.metrics.start(Rpc::Scan);
+        let started = match &self.plane {
+            Plane::Alone(plane) => scan::start(Arc::clone(plane), request, timer).await,
+            Plane::Shards(plane) => Arc::clone(plane).scan(request, timer).await,
+        };
+        started.map(Response::new)
+    }
+
+    async fn route(&self, request: Request<v1::RouteRequest>) -> Result<Response<v1::RouteResponse>, Status> {
+        match &self.plane {
+            Plane::Alone(_) => {
+                Err(Status::unimplemented("this node stands alone: it has one range, which its status tells"))
+            }
+            Plane::Shards(plane) => plane.route(request.into_inner()).await.map(Response::new),
+        }
     }
 }

@@ -54,7 +54,7 @@ impl DataPlane {
 
     /// Reads group by group, so that an answer that grows too large, or that all answers have no room for, is noticed
     /// before all of it is in memory.
-    async fn read_groups(
+    pub(super) async fn read_groups(
         &self,
         mut keys: Vec<Bytes>,
         deadline: Option<Instant>,
@@ -91,7 +91,7 @@ impl DataPlane {
     }
 }
 
-fn answer(key: Bytes, record: Option<Record>) -> v1::GetResponse {
+pub(super) fn answer(key: Bytes, record: Option<Record>) -> v1::GetResponse {
     v1::GetResponse {
         record: record.map(|found| v1::Record { key, value: found.value.into(), version: found.version }),
     }

@@ -35,7 +35,10 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// The chunks of one scan.
 pub type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanResponse, Status>> + Send>>;
 
-/// Checks the request and waits for the first chunk, so that a refusal is the call's own status.
+/// Called once the scan has its snapshot: whether what the snapshot shows may be answered.
+pub(super) type Holds = Box<dyn FnOnce() -> Result<(), Status> + Send>;
+
+/// Checks the request and begins.
 pub(super) async fn start(
     plane: Arc<DataPlane>,
     request: Request<v1::ScanRequest>,
@@ -51,10 +54,22 @@ pub(super) async fn start(
             return Err(status);
         }
     };
+    run(plane, range, options, deadline, timer, None).await
+}
+
+/// Waits for the first chunk, so that a refusal is the call's own status.
+pub(super) async fn run(
+    plane: Arc<DataPlane>,
+    range: KeyRange,
+    options: ScanOptions,
+    deadline: Option<Instant>,
+    timer: RequestTimer,
+    holds: Option<Holds>,
+) -> Result<ScanStream, Status> {
     let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let (ended, outcome) = oneshot::channel();
     let cancel = Arc::new(Cancel::default());
-    let walk = Walk { range, options, deadline, cancel: Arc::clone(&cancel) };
+    let walk = Walk { range, options, deadline, cancel: Arc::clone(&cancel), holds };
     let (to_reader, runtime) = (chunks.clone(), Handle::current());
     tokio::spawn(async move {
         let engine = plane.engine.clone();
@@ -100,6 +115,15 @@ fn expired_before_the_first_record() -> Status {
 
 fn check(plane: &DataPlane, request: v1::ScanRequest) -> Result<(KeyRange, ScanOptions), Rejection> {
     limits::header(request.header.as_ref())?;
+    let (range, options) = parse(&request)?;
+    if !plane.range.covers(&request.start, &request.end) {
+        return Err(Rejection::ScanOutsideRange { range: plane.range.clone() });
+    }
+    Ok((range, options))
+}
+
+/// What is to be scanned, and how.
+pub(super) fn parse(request: &v1::ScanRequest) -> Result<(KeyRange, ScanOptions), Rejection> {
     for (field, bound) in [("start", &request.start), ("end", &request.end)] {
         limits::at_most(field, "bytes of a key", bound.len(), thermocline_proto::MAX_KEY_BYTES)?;
     }
@@ -109,9 +133,6 @@ fn check(plane: &DataPlane, request: v1::ScanRequest) -> Result<(KeyRange, ScanO
         actual: "before start".to_owned(),
         allowed: "a key from start on, or empty for no upper bound".to_owned(),
     })?;
-    if !plane.range.covers(&request.start, &request.end) {
-        return Err(Rejection::ScanOutsideRange { range: plane.range.clone() });
-    }
     let options = ScanOptions {
         reverse: request.reverse,
         limit: (request.limit > 0).then_some(request.limit),
@@ -134,6 +155,7 @@ struct Walk {
     options: ScanOptions,
     deadline: Option<Instant>,
     cancel: Arc<Cancel>,
+    holds: Option<Holds>,
 }
 
 impl Walk {
@@ -147,6 +169,9 @@ impl Walk {
             error => status::of_engine(&error),
         };
         let snapshot = engine.snapshot().map_err(failed)?;
+        if let Some(holds) = self.holds {
+            holds()?;
+        }
         let options = ScanOptions { max_lifetime: until.saturating_duration_since(began), ..self.options };
         let mut chunk = Chunk::default();
         for entry in snapshot.scan(&self.range, options).cancelled_by(self.cancel) {

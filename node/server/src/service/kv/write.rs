@@ -103,15 +103,15 @@ impl DataPlane {
 
 /// A batch after its form was checked.
 #[derive(Debug)]
-struct Parts {
+pub(super) struct Parts {
     /// Keys with their values; no value: a delete.
-    mutations: Vec<(Bytes, Option<Bytes>)>,
-    conditions: Vec<Condition>,
+    pub(super) mutations: Vec<(Bytes, Option<Bytes>)>,
+    pub(super) conditions: Vec<Condition>,
     /// Bytes of keys and values.
-    held: usize,
+    pub(super) held: usize,
 }
 
-fn parse(conditions: Vec<v1::Condition>, mutations: Vec<v1::Mutation>) -> Result<Parts, Rejection> {
+pub(super) fn parse(conditions: Vec<v1::Condition>, mutations: Vec<v1::Mutation>) -> Result<Parts, Rejection> {
     limits::at_most("mutations", "mutations", mutations.len(), limits::MAX_MUTATIONS)?;
     limits::at_most("conditions", "conditions", conditions.len(), limits::MAX_CONDITIONS)?;
     if mutations.is_empty() && conditions.is_empty() {

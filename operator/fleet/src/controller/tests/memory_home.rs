@@ -48,7 +48,7 @@ impl Held {
     pub fn runs_at(&mut self, name: &str, fingerprint: &str, admin: SocketAddr) {
         let other = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let presence = Presence::Running { fingerprint: fingerprint.to_owned(), since: Duration::ZERO };
-        let listen = Some(Listen { kv: other(1), admin, http: other(3) });
+        let listen = Some(Listen { kv: other(1), admin, http: other(3), peer: None });
         self.observed.insert(name.to_owned(), Observed { presence, restarts: 0, listen });
     }
 }

@@ -139,6 +139,15 @@ impl Admin for PlayedNode {
     async fn checkpoint(&self, _: Request<v1::CheckpointRequest>) -> Result<Response<v1::CheckpointResponse>, Status> {
         not_here()
     }
+    async fn initialize(&self, _: Request<v1::InitializeRequest>) -> Result<Response<v1::InitializeResponse>, Status> {
+        not_here()
+    }
+    async fn change_shard(
+        &self,
+        _: Request<v1::ChangeShardRequest>,
+    ) -> Result<Response<v1::ChangeShardResponse>, Status> {
+        not_here()
+    }
     async fn print_stats(&self, _: Request<v1::PrintStatsRequest>) -> Result<Response<v1::PrintStatsResponse>, Status> {
         not_here()
     }

@@ -1,0 +1,116 @@
+//! Connections to the other nodes, made when first used and again where a node has moved.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use thermocline_proto::CLUSTER_METADATA;
+use thermocline_proto::replica::v1::replicas_client::ReplicasClient;
+use thermocline_proto::v1::kv_client::KvClient;
+use thermocline_shard::NodeId;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use super::book::Book;
+use crate::service::limits::MAX_MESSAGE_BYTES;
+
+/// A node that does not take a connection so soon is away.
+const CONNECT: Duration = Duration::from_secs(2);
+/// A connection over which nothing comes back is given up.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// What speaks to the replicas of a node.
+pub type PeerClient = ReplicasClient<InterceptedService<Channel, Stamp>>;
+
+/// Names the cluster in each call.
+#[derive(Clone)]
+pub struct Stamp(MetadataValue<Ascii>);
+
+impl Interceptor for Stamp {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(CLUSTER_METADATA, self.0.clone());
+        Ok(request)
+    }
+}
+
+/// An address that cannot be called.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LineError {
+    /// Nobody said where the node is.
+    #[error("{0} is not known")]
+    Unknown(NodeId),
+    /// What was said is no address.
+    #[error("{address:?} is no host:port")]
+    Address {
+        /// What was said.
+        address: String,
+    },
+}
+
+/// The connections of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Lines {
+    book: Arc<Book>,
+    stamp: Stamp,
+    open: Arc<Mutex<BTreeMap<String, Channel>>>,
+}
+
+impl Lines {
+    /// Connections to the nodes in a book, of the cluster with this id.
+    pub fn new(book: Arc<Book>, cluster: &str) -> Self {
+        // An id is letters, digits and `-`: the configuration is checked.
+        let stamp = MetadataValue::try_from(cluster).unwrap_or_else(|_| MetadataValue::from_static("unnamed"));
+        Self { book, stamp: Stamp(stamp), open: Arc::default() }
+    }
+
+    /// The replicas of a node.
+    ///
+    /// # Errors
+    /// When it is not known where it is.
+    pub fn peer(&self, node: NodeId) -> Result<PeerClient, LineError> {
+        let entry = self.book.node(node).ok_or(LineError::Unknown(node))?;
+        self.peer_at(&entry.peer)
+    }
+
+    /// Replicas at an address.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub fn peer_at(&self, address: &str) -> Result<PeerClient, LineError> {
+        let client = ReplicasClient::with_interceptor(self.channel(address)?, self.stamp.clone());
+        Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// The data plane of a node.
+    ///
+    /// # Errors
+    /// When it is not known where it is.
+    pub fn kv(&self, node: NodeId) -> Result<KvClient<Channel>, LineError> {
+        let entry = self.book.node(node).ok_or(LineError::Unknown(node))?;
+        Ok(KvClient::new(self.channel(&entry.kv)?).max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    fn channel(&self, address: &str) -> Result<Channel, LineError> {
+        let mut open = self.open.lock();
+        if let Some(channel) = open.get(address) {
+            return Ok(channel.clone());
+        }
+        let wrong = |_| LineError::Address { address: address.to_owned() };
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(wrong)?;
+        let endpoint = endpoint
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(16 << 20);
+        let channel = endpoint.connect_lazy();
+        open.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+}

@@ -1,0 +1,212 @@
+//! Get, BatchGet and Scan of a shard.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thermocline_engine::{Engine, KeyRange, Record};
+use thermocline_proto::v1;
+use thermocline_shard::NodeId;
+use thermocline_shard::host::{ReadError, Reading, Resident};
+use tokio::time::Instant;
+use tonic::{Request, Status};
+
+use super::elsewhere::within;
+use super::{Place, Routed, ShardPlane};
+use crate::byte_bound::HeldBytes;
+use crate::metrics::RequestTimer;
+use crate::service::kv::scan::{self, ScanStream};
+use crate::service::{Rejection, deadline, limits, status};
+
+/// A read that was not made here.
+enum Unread {
+    /// Another replica leads; on this node, if that is known.
+    NotLeader(Option<NodeId>),
+    Refused(Status),
+}
+
+impl From<Status> for Unread {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+impl ShardPlane {
+    pub(in crate::service::kv) async fn get(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<v1::GetResponse, Status> {
+        let deadline = deadline::of(request.metadata());
+        let v1::GetRequest { header, key } = request.into_inner();
+        let routed = Routed::parse(header)?;
+        routed.key("key", &key)?;
+        let keys = KeyRange::single(&key);
+        let leader = match self.place(&routed, &keys)? {
+            Place::Elsewhere => None,
+            Place::Here(resident, _) => match self.get_here(&resident, &keys, &key, deadline).await {
+                Ok(record) => return Ok(super::super::read::answer(key, record)),
+                Err(Unread::NotLeader(leader)) => leader,
+                Err(Unread::Refused(status)) => return Err(status),
+            },
+        };
+        let send = |mut kv: thermocline_proto::v1::kv_client::KvClient<_>, header, left| {
+            let request = v1::GetRequest { header: Some(header), key: key.clone() };
+            async move { kv.get(within(request, left)).await }
+        };
+        self.send_on(&routed, &key, leader, deadline, send).await
+    }
+
+    async fn get_here(
+        &self,
+        resident: &Arc<Resident<Engine>>,
+        keys: &KeyRange,
+        key: &Bytes,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Record>, Unread> {
+        let reading = self.begin(resident, keys, deadline).await?;
+        let record = match self.local.engine.get_cached(key) {
+            Some(record) => Some(record),
+            None => {
+                let (engine, asked) = (self.local.engine.clone(), key.clone());
+                let read = self.local.requests.run(key.len(), deadline, move || engine.get(&asked)).await;
+                let read = read.map_err(|error| status::of_admission(&error))?;
+                read.map_err(|error| status::of_engine(&error))?
+            }
+        };
+        self.confirm(&reading, keys)?;
+        Ok(record)
+    }
+
+    pub(in crate::service::kv) async fn batch_get(
+        &self,
+        request: Request<v1::BatchGetRequest>,
+    ) -> Result<(v1::BatchGetResponse, HeldBytes), Status> {
+        let deadline = deadline::of(request.metadata());
+        let v1::BatchGetRequest { header, keys: asked } = request.into_inner();
+        let routed = Routed::parse(header)?;
+        limits::at_most("keys", "keys", asked.len(), limits::MAX_BATCH_GET_KEYS)?;
+        for (index, key) in asked.iter().enumerate() {
+            routed.key(&format!("keys[{index}]"), key)?;
+        }
+        let mut held = self.local.requests.answer_bytes();
+        let Some(keys) = hull(asked.iter()) else {
+            return Ok((v1::BatchGetResponse { results: Vec::new() }, held));
+        };
+        let leader = match self.place(&routed, &keys)? {
+            Place::Elsewhere => None,
+            Place::Here(resident, _) => match self.begin(&resident, &keys, deadline).await {
+                Ok(reading) => {
+                    let results = self.local.read_groups(asked, deadline, &mut held).await?;
+                    self.confirm(&reading, &keys)?;
+                    return Ok((v1::BatchGetResponse { results }, held));
+                }
+                Err(Unread::NotLeader(leader)) => leader,
+                Err(Unread::Refused(status)) => return Err(status),
+            },
+        };
+        let send = |mut kv: thermocline_proto::v1::kv_client::KvClient<_>, header, left| async move {
+            kv.batch_get(within(v1::BatchGetRequest { header: Some(header), keys: asked }, left)).await
+        };
+        let answer: v1::BatchGetResponse = self.send_on(&routed, keys.start(), leader, deadline, send).await?;
+        let bytes = answer.results.iter().filter_map(|result| result.record.as_ref());
+        let bytes = bytes.map(|record| record.key.len() + record.value.len()).sum();
+        self.local.requests.grow(&mut held, bytes).map_err(|error| status::of_admission(&error))?;
+        Ok((answer, held))
+    }
+
+    /// A scan is made by the leader alone, and within one shard: whoever scans more goes from shard to shard.
+    pub(in crate::service::kv) async fn scan(
+        self: Arc<Self>,
+        request: Request<v1::ScanRequest>,
+        timer: RequestTimer,
+    ) -> Result<ScanStream, Status> {
+        let deadline = deadline::of(request.metadata());
+        match self.begin_scan(request.into_inner(), deadline).await {
+            Ok((keys, options, reading)) => {
+                let holds: scan::Holds = Box::new(move || match reading.confirm() {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(Status::unavailable(error.to_string())),
+                });
+                scan::run(Arc::clone(&self.local), keys, options, deadline, timer, Some(holds)).await
+            }
+            Err(status) => {
+                timer.finish(Some(status.code()));
+                Err(status)
+            }
+        }
+    }
+
+    async fn begin_scan(
+        &self,
+        request: v1::ScanRequest,
+        deadline: Option<Instant>,
+    ) -> Result<(KeyRange, thermocline_engine::ScanOptions, Reading<Engine>), Status> {
+        let routed = Routed::parse(request.header.clone())?;
+        let (keys, options) = scan::parse(&request)?;
+        if !routed.header.own_keys && keys.end().is_none_or(|end| end > thermocline_proto::FIRST_OWN_KEY) {
+            // To the last key there is means to the last one of the users.
+            let users = KeyRange::new(keys.start(), thermocline_proto::FIRST_OWN_KEY);
+            let users = users.ok_or_else(|| Rejection::OwnKey { field: "start".to_owned() })?;
+            return self.begin_scan_of(&routed, users, options, deadline).await;
+        }
+        self.begin_scan_of(&routed, keys, options, deadline).await
+    }
+
+    async fn begin_scan_of(
+        &self,
+        routed: &Routed,
+        keys: KeyRange,
+        options: thermocline_engine::ScanOptions,
+        deadline: Option<Instant>,
+    ) -> Result<(KeyRange, thermocline_engine::ScanOptions, Reading<Engine>), Status> {
+        let not_here = || {
+            let status = Status::unavailable("another node leads the shard: scan there");
+            self.misrouted(status, keys.start())
+        };
+        match self.place(routed, &keys)? {
+            Place::Elsewhere => Err(match self.cluster.router.owner(keys.start()).await {
+                Ok(route) => super::elsewhere::with_routes(not_here(), vec![route]),
+                Err(_) => not_here(),
+            }),
+            Place::Here(resident, _) => match self.begin(&resident, &keys, deadline).await {
+                Ok(reading) => Ok((keys, options, reading)),
+                Err(Unread::NotLeader(_)) => Err(not_here()),
+                Err(Unread::Refused(status)) => Err(status),
+            },
+        }
+    }
+
+    /// Waits until a read here shows everything that was acknowledged before.
+    async fn begin(
+        &self,
+        resident: &Arc<Resident<Engine>>,
+        keys: &KeyRange,
+        deadline: Option<Instant>,
+    ) -> Result<Reading<Engine>, Unread> {
+        let begun = match deadline {
+            None => resident.begin_read(keys).await,
+            Some(deadline) => tokio::time::timeout_at(deadline, resident.begin_read(keys))
+                .await
+                .map_err(|_| Status::deadline_exceeded("no quorum confirmed in time that this node still leads"))?,
+        };
+        begun.map_err(|error| match error {
+            ReadError::NotLeader { leader, .. } => {
+                let group = resident.replica().group();
+                Unread::NotLeader(leader.and_then(|leader| group.members.get(&leader)).map(|member| member.node))
+            }
+            ReadError::OutOfRange { .. } => Unread::Refused(self.changed(keys.start())),
+            ReadError::Disturbed { .. } | ReadError::Stopped { .. } => {
+                Unread::Refused(self.misrouted(Status::unavailable(error.to_string()), keys.start()))
+            }
+        })
+    }
+
+    fn confirm(&self, reading: &Reading<Engine>, keys: &KeyRange) -> Result<(), Status> {
+        reading.confirm().map_err(|error| self.misrouted(Status::unavailable(error.to_string()), keys.start()))
+    }
+}
+
+/// The smallest range that has all keys; `None` without keys.
+pub(super) fn hull<'a>(keys: impl Iterator<Item = &'a Bytes> + Clone) -> Option<KeyRange> {
+    let (first, last) = (keys.clone().min()?, keys.max()?);
+    KeyRange::new(first.as_ref(), [last.as_ref(), &[0]].concat())
+}

@@ -1,0 +1,124 @@
+//! Nodes of a cluster with shards, as processes: replicas over real connections.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
+
+mod cluster;
+mod support;
+
+use cluster::TestCluster;
+use thermocline_proto::v1;
+use tonic::Code;
+
+/// The shard of all of the users' keys.
+const FIRST: u64 = 1;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_grows_from_one_node_and_any_node_answers() {
+    let cluster = TestCluster::grown(&["a", "b", "c"]).await;
+    for number in 0..60 {
+        cluster.put(number % 3, &format!("key{number:02}"), "value").await;
+    }
+    for node in 0..3 {
+        for number in (0..60).step_by(7) {
+            assert_eq!(cluster.get(node, &format!("key{number:02}")).await.as_deref(), Some("value"));
+        }
+        assert_eq!(cluster.get(node, "absent").await, None);
+    }
+    let status = cluster.status(0).await;
+    assert_eq!((status.cluster_id.as_str(), status.shards.len()), ("test-1", 2));
+    let routes = cluster.routes(2).await;
+    assert_eq!(routes.iter().map(|route| route.shard).collect::<Vec<_>>(), [FIRST, 0]);
+    assert!(routes.iter().flat_map(|route| &route.replicas).all(|replica| !replica.kv.is_empty()));
+    cluster.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_killed_is_replaced_and_nothing_acknowledged_is_lost() {
+    let mut cluster = TestCluster::grown(&["a", "b", "c"]).await;
+    for number in 0..40 {
+        cluster.put(number % 3, &format!("before{number:02}"), "value").await;
+    }
+    let leader = cluster.leader(FIRST).await;
+    cluster.kill(leader);
+    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+    for number in 0..20 {
+        cluster.put(others[number % 2], &format!("after{number:02}"), "value").await;
+    }
+    cluster.restart(leader);
+    for number in 0..40 {
+        assert!(cluster.get(leader, &format!("before{number:02}")).await.is_some());
+    }
+    cluster.settled(FIRST).await;
+    cluster.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_sent_twice_is_applied_once_also_by_another_leader() {
+    let cluster = TestCluster::grown(&["a", "b", "c"]).await;
+    let first = cluster.put_numbered("once", "value", 7, false).await.unwrap();
+    let second = cluster.put_numbered("once", "value", 7, true).await.unwrap();
+    assert_eq!(first.version, second.version);
+    let leader = cluster.leader(FIRST).await;
+    let other = cluster.data_nodes(FIRST).await.into_iter().find(|node| *node != leader).unwrap();
+    cluster.transfer(FIRST, other).await;
+    let third = cluster.put_numbered("once", "value", 7, true).await.unwrap();
+    assert_eq!(first.version, third.version);
+    cluster.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_splits_and_requests_by_the_old_route_are_told_the_new_one() {
+    let cluster = TestCluster::grown(&["a", "b", "c"]).await;
+    for number in 0..40 {
+        cluster.put(0, &format!("key{number:02}"), "value").await;
+    }
+    let old = cluster.routes(0).await[0].clone();
+    let right = cluster.split(FIRST, "key20").await;
+    cluster.put(1, "key30", "again").await;
+    let routes = cluster.until_routes(0, 3).await;
+    assert_eq!(routes.iter().map(|route| route.shard).collect::<Vec<_>>(), [FIRST, right, 0]);
+    assert_eq!((routes[0].end.as_ref(), routes[1].start.as_ref()), (&b"key20"[..], &b"key20"[..]));
+    let leader = cluster.leader(FIRST).await;
+    let header = v1::RequestHeader { shard: FIRST, epoch: old.epoch, ..v1::RequestHeader::default() };
+    let request = v1::GetRequest { header: Some(header), key: "key05".into() };
+    let refused = cluster.kv(leader).await.get(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(cluster::misrouted(&refused).unwrap().shards[0].epoch, old.epoch + 1);
+    // Over both halves: refused with where to cut, since it is atomic in one shard alone.
+    let refused = cluster.write_both("key10", "key30").await.unwrap_err();
+    assert!(refused.message().contains("key20"), "{refused:?}");
+    assert_eq!(cluster.get(0, "key10").await.as_deref(), Some("value"));
+    cluster.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_moves_to_a_fourth_node_with_its_data_and_the_old_copy_goes() {
+    let cluster = TestCluster::grown(&["a", "b", "c", "d"]).await;
+    for number in 0..200 {
+        cluster.put(number % 3, &format!("key{number:03}"), &"x".repeat(1000)).await;
+    }
+    let from = cluster.leader(FIRST).await;
+    cluster.move_replica(FIRST, from, 3).await;
+    assert!(cluster.data_nodes(FIRST).await.contains(&3));
+    assert!(!cluster.data_nodes(FIRST).await.contains(&from));
+    for number in 0..200 {
+        assert!(cluster.get(number % 4, &format!("key{number:03}")).await.is_some());
+    }
+    let left = cluster.status(from).await;
+    assert!(left.shards.iter().all(|shard| shard.shard != FIRST), "{:?}", left.shards);
+    cluster.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clusters_own_keys_are_refused_to_users_and_a_foreign_cluster_is_not_joined() {
+    let cluster = TestCluster::grown(&["a", "b", "c"]).await;
+    let put = v1::PutRequest { key: vec![0xff, 0xff, 1].into(), ..v1::PutRequest::default() };
+    let refused = cluster.kv(0).await.put(put).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("the cluster's own"), "{refused:?}");
+    let refused = cluster.admin(1).await.initialize(v1::InitializeRequest { cluster_id: "other".to_owned() }).await;
+    assert_eq!(refused.unwrap_err().code(), Code::FailedPrecondition);
+    // Begun on another node already.
+    let refused = cluster.admin(1).await.initialize(v1::InitializeRequest { cluster_id: "test-1".to_owned() }).await;
+    assert_eq!(refused.unwrap_err().code(), Code::FailedPrecondition);
+    cluster.stop();
+}

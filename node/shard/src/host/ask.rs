@@ -1,0 +1,82 @@
+//! What a leader asks of other nodes beside consensus, and how fast it sends.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use parking_lot::Mutex;
+use thermocline_engine::{KeyRange, LogicalHash};
+
+use crate::{NodeId, ReplicaId, Role, ShardId};
+
+/// Why another node did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AskError {
+    /// It cannot be reached, or is not known: it may be asked again.
+    #[error("{node} cannot be reached: {reason}")]
+    Unreachable {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// It refuses: asked again it will do so again.
+    #[error("{node} refuses: {reason}")]
+    Refused {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What carries a leader's questions to other nodes. Each is safe to ask again.
+pub trait Asks: Send + Sync + 'static {
+    /// Makes a replica that belongs to no group yet.
+    fn create(
+        &self,
+        on: NodeId,
+        replica: ReplicaId,
+        shard: ShardId,
+        role: Role,
+        range: KeyRange,
+    ) -> impl Future<Output = Result<(), AskError>> + Send;
+
+    /// Stops a replica that was removed from its group, and wipes what it stored.
+    fn remove(&self, on: NodeId, replica: ReplicaId) -> impl Future<Output = Result<(), AskError>> + Send;
+
+    /// What a replica's shard held at an entry that says so.
+    fn hash(
+        &self,
+        on: NodeId,
+        replica: ReplicaId,
+        index: u64,
+    ) -> impl Future<Output = Result<LogicalHash, AskError>> + Send;
+}
+
+/// How fast a replica's state may be sent to another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SendRate {
+    /// 0: the node's own limit.
+    pub bytes_per_second: u64,
+    /// Nothing is sent.
+    pub paused: bool,
+}
+
+/// The rates of what is sent, by the receiving replica; as the shards' jobs say.
+#[derive(Debug, Default)]
+pub struct SendRates(Mutex<BTreeMap<ReplicaId, SendRate>>);
+
+impl SendRates {
+    /// The rate of what is sent to a replica; the node's own limit where nothing was said.
+    pub fn of(&self, replica: ReplicaId) -> SendRate {
+        self.0.lock().get(&replica).copied().unwrap_or_default()
+    }
+
+    pub(super) fn set(&self, replica: ReplicaId, rate: SendRate) {
+        self.0.lock().insert(replica, rate);
+    }
+
+    pub(super) fn forget(&self, replica: ReplicaId) {
+        self.0.lock().remove(&replica);
+    }
+}

@@ -1,0 +1,207 @@
+//! The leader's work beside answering: it carries out the jobs of its shards, and ends changes of members that a leader before
+//! it left half done.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{AskError, Asks, Host, Progress, Resident, SendRate, SendRates, Step, next_step};
+use crate::command::Command;
+use crate::job::{Job, JobChange, JobEnd, JobOutcome};
+use crate::machine::{Applied, ShardStore};
+use crate::raft::{GroupView, Member, ProposeError, Transport};
+use crate::{ReplicaId, Role};
+
+/// How often the shards are looked at.
+const EVERY: Duration = Duration::from_millis(50);
+/// How long a step may take before it is begun anew.
+const STEP: Duration = Duration::from_secs(120);
+/// After a step that failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a step was not done; it is tried again.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error("ask another node")]
+    Ask(#[from] AskError),
+    #[error("ask the group")]
+    Group(#[from] ProposeError),
+    #[error("hash the shard: {0}")]
+    Hash(String),
+    #[error("{replica} holds something else than the leader's replica: {theirs:032x} instead of {ours:032x}")]
+    Differs { replica: ReplicaId, ours: u128, theirs: u128 },
+    #[error("the step took longer than {STEP:?}")]
+    Slow,
+}
+
+/// Carries out the jobs of shards that are led here, until the host is gone.
+pub(super) async fn drive<S: ShardStore, T: Transport, A: Asks>(
+    host: Weak<Host<S, T>>,
+    asks: Arc<A>,
+    rates: Arc<SendRates>,
+) {
+    // What was done for the job of a replica's shard. Lost with the lead, and done again.
+    let mut progress: BTreeMap<ReplicaId, (u64, Progress)> = BTreeMap::new();
+    let mut under_way: JoinSet<(ReplicaId, u64, Progress)> = JoinSet::new();
+    let mut busy: std::collections::BTreeSet<ReplicaId> = std::collections::BTreeSet::new();
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            Some(Ok((replica, job, done))) = under_way.join_next(), if !under_way.is_empty() => {
+                busy.remove(&replica);
+                progress.insert(replica, (job, done));
+            }
+        }
+        let Some(host) = host.upgrade() else { return };
+        let all = host.all();
+        progress.retain(|replica, _| all.iter().any(|resident| resident.replica().id() == *replica));
+        for resident in all {
+            let (replica, group) = (resident.replica().id(), resident.replica().group());
+            if !group.leads() || busy.contains(&replica) || resident.replica().role() == Role::Witness {
+                continue;
+            }
+            let view = resident.view();
+            let Some(job) = view.jobs.running() else {
+                if group.is_joint() {
+                    busy.insert(replica);
+                    under_way.spawn(finish_joint(resident, group));
+                }
+                continue;
+            };
+            let known = progress.get(&replica).filter(|(id, _)| *id == job.id);
+            let done = known.map(|(_, done)| *done).unwrap_or_default();
+            if let Some((arriving, ..)) = job.kind.arriving() {
+                rates.set(arriving, SendRate { bytes_per_second: job.bytes_per_second, paused: job.paused });
+            }
+            let step = next_step(job, &group, done);
+            if matches!(step, Step::Wait(_)) {
+                continue;
+            }
+            if let (Step::End(..), Some((arriving, ..))) = (&step, job.kind.arriving()) {
+                rates.forget(arriving);
+            }
+            busy.insert(replica);
+            let taking = Taking { now: host.now_millis(), asks: Arc::clone(&asks), resident, job: *job, done };
+            under_way.spawn(taking.take(step));
+        }
+    }
+}
+
+async fn finish_joint<S: ShardStore>(resident: Arc<Resident<S>>, group: GroupView) -> (ReplicaId, u64, Progress) {
+    let replica = resident.replica().id();
+    let voters = group.wanted_voters().into_iter().collect();
+    if let Err(error) = resident.replica().change_voters(voters, false).await {
+        tracing::debug!(replica = replica.0, %error, "the members are still changing");
+        tokio::time::sleep(PAUSE).await;
+    }
+    (replica, 0, Progress::default())
+}
+
+/// A step that is being taken.
+struct Taking<S: ShardStore, A> {
+    resident: Arc<Resident<S>>,
+    asks: Arc<A>,
+    job: Job,
+    done: Progress,
+    now: u64,
+}
+
+impl<S: ShardStore, A: Asks> Taking<S, A> {
+    async fn take(mut self, step: Step) -> (ReplicaId, u64, Progress) {
+        let replica = self.resident.replica().id();
+        let taken = tokio::time::timeout(STEP, self.try_step(&step)).await.unwrap_or(Err(StepError::Slow));
+        if let Err(error) = taken {
+            let error = super::chain(&error);
+            tracing::warn!(
+                replica = replica.0,
+                job = self.job.id,
+                ?step,
+                error,
+                "a step of a job failed; it is tried again"
+            );
+            tokio::time::sleep(PAUSE).await;
+        }
+        (replica, self.job.id, self.done)
+    }
+
+    async fn try_step(&mut self, step: &Step) -> Result<(), StepError> {
+        let raft = Arc::clone(self.resident.replica());
+        match step {
+            Step::Wait(_) => Ok(()),
+            Step::Create => self.create().await,
+            Step::Learn => {
+                let Some((replica, node, role)) = self.job.kind.arriving() else { return Ok(()) };
+                Ok(raft.add_learner(replica, Member { node, role }).await?)
+            }
+            Step::Verify => self.verify().await,
+            Step::CutOver => self.say(JobChange::CutOver(self.job.id)).await,
+            Step::Voters(voters) => Ok(raft.change_voters(voters.iter().copied().collect(), false).await?),
+            Step::Forget(learner) => Ok(raft.forget_learner(*learner).await?),
+            Step::HandOver(to) => {
+                raft.transfer_to(*to).await?;
+                // Its election takes a moment; asked again at once, it would begin anew.
+                tokio::time::sleep(PAUSE).await;
+                Ok(())
+            }
+            Step::Clear(replica, node) => {
+                match self.asks.remove(*node, *replica).await {
+                    // A node that is gone removes it by itself when it is back: nobody speaks to the replica any more.
+                    Ok(()) | Err(AskError::Unreachable { .. }) => self.done.cleared = true,
+                    Err(refused) => return Err(refused.into()),
+                }
+                Ok(())
+            }
+            Step::End(outcome, message) => self.end(*outcome, (*message).to_owned()).await,
+        }
+    }
+
+    async fn create(&mut self) -> Result<(), StepError> {
+        let Some((replica, node, role)) = self.job.kind.arriving() else { return Ok(()) };
+        let Some(descriptor) = self.resident.descriptor() else { return Ok(()) };
+        match self.asks.create(node, replica, self.resident.shard(), role, descriptor.range).await {
+            Ok(()) => {
+                self.done.created = true;
+                Ok(())
+            }
+            // Nothing has begun, and it would be refused again.
+            Err(AskError::Refused { reason, .. }) => self.end(JobOutcome::Failed, reason).await,
+            Err(unreachable) => Err(unreachable.into()),
+        }
+    }
+
+    /// Has both hash what the shard holds at the same entry.
+    async fn verify(&mut self) -> Result<(), StepError> {
+        let Some((replica, node, _)) = self.job.kind.arriving() else { return Ok(()) };
+        let index = self.resident.replica().propose_at(&Command::Verify).await?;
+        let ours = self.resident.replica().hashes().wait(index).await;
+        let ours = ours.unwrap_or_else(|| Err("it was not begun".to_owned())).map_err(StepError::Hash)?;
+        let theirs = self.asks.hash(node, replica, index).await?;
+        if ours != theirs {
+            let differs = StepError::Differs { replica, ours: ours.hash, theirs: theirs.hash };
+            tracing::error!(job = self.job.id, error = %differs, "a copy is not what it was copied from; it is given up");
+            let cancel = crate::job::JobControl { job: self.job.id, cancel: true, ..Default::default() };
+            return self.say(JobChange::Control(cancel)).await;
+        }
+        self.done.verified = true;
+        Ok(())
+    }
+
+    async fn end(&self, outcome: JobOutcome, message: String) -> Result<(), StepError> {
+        self.say(JobChange::End(JobEnd { job: self.job.id, outcome, message, at_millis: self.now })).await
+    }
+
+    async fn say(&self, change: JobChange) -> Result<(), StepError> {
+        match self.resident.replica().propose(&Command::Job(change)).await? {
+            Applied::Refused(reason) => {
+                // What another entry did meanwhile shows in the next look.
+                tracing::debug!(job = self.job.id, reason, "the log did not take a change of a job");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

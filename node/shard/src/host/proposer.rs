@@ -1,0 +1,155 @@
+//! Writes of clients that come at the same time become one entry of the log: consensus costs by the entry.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use thermocline_engine::Mutation;
+use tokio::sync::{mpsc, oneshot};
+
+use super::WallClock;
+use crate::command::{Command, Write, Writes};
+use crate::machine::{Answer, Applied, ShardStore};
+use crate::raft::{ProposeError, RaftReplica};
+use crate::{MAX_WRITES_PER_ENTRY, ReplicaId};
+
+/// Writes that wait to be proposed, at most: over it a write is refused.
+const QUEUE: usize = 4096;
+/// Writes of one entry, at most.
+const PER_ENTRY: usize = 512;
+const _: () = assert!(PER_ENTRY <= MAX_WRITES_PER_ENTRY);
+/// Keys and values of one entry, unless its only write is larger.
+const ENTRY_BYTES: usize = 1 << 20;
+/// Entries under way: enough to keep the log's device and the followers busy, few enough that writes gather meanwhile.
+const UNDER_WAY: usize = 4;
+
+/// Why a write has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Another replica leads; nothing was done.
+    #[error("{replica} does not lead its group")]
+    NotLeader {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// Who leads, as far as is known.
+        leader: Option<ReplicaId>,
+    },
+    /// Too many writes wait; nothing was done.
+    #[error("{replica} has {QUEUE} writes waiting: write less at once, or to more shards")]
+    Busy {
+        /// Who was asked.
+        replica: ReplicaId,
+    },
+    /// The replica stopped; whether the write is applied is not known.
+    #[error("{replica} stopped before the write was answered")]
+    Stopped {
+        /// Who was asked.
+        replica: ReplicaId,
+    },
+}
+
+struct Ask {
+    write: Write,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Answer, WriteError>>,
+}
+
+/// Gathers the writes of one shard.
+pub struct Proposer {
+    replica: ReplicaId,
+    asks: mpsc::Sender<Ask>,
+}
+
+impl Proposer {
+    /// Proposes to a replica, as long as it is not dropped.
+    pub(super) fn start<S: ShardStore>(replica: Arc<RaftReplica<S>>, clock: WallClock) -> Self {
+        let (asks, queue) = mpsc::channel(QUEUE);
+        let id = replica.id();
+        tokio::spawn(propose(replica, queue, clock));
+        Self { replica: id, asks }
+    }
+
+    /// Has a write applied; what came of it.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn write(&self, write: Write) -> Result<Answer, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        let bytes = write.mutations.iter().map(size).sum();
+        let asked = self.asks.try_send(Ask { write, bytes, answer });
+        let replica = self.replica;
+        asked.map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => WriteError::Busy { replica },
+            mpsc::error::TrySendError::Closed(_) => WriteError::Stopped { replica },
+        })?;
+        answered.await.unwrap_or(Err(WriteError::Stopped { replica }))
+    }
+}
+
+fn size(mutation: &Mutation) -> usize {
+    mutation.key().len() + mutation.value().map_or(0, bytes::Bytes::len)
+}
+
+/// What one entry takes of those that wait.
+fn next_entry(waiting: &mut VecDeque<Ask>) -> Vec<Ask> {
+    let (mut bytes, mut taken) = (0, Vec::new());
+    while let Some(next) = waiting.front() {
+        bytes += next.bytes;
+        if taken.len() == PER_ENTRY || (!taken.is_empty() && bytes > ENTRY_BYTES) {
+            break;
+        }
+        taken.extend(waiting.pop_front().filter(|ask| !ask.answer.is_closed()));
+    }
+    taken
+}
+
+async fn propose<S: ShardStore>(replica: Arc<RaftReplica<S>>, mut queue: mpsc::Receiver<Ask>, clock: WallClock) {
+    let mut under_way = FuturesUnordered::new();
+    let (mut waiting, mut received) = (VecDeque::new(), Vec::new());
+    loop {
+        while under_way.len() < UNDER_WAY && !waiting.is_empty() {
+            let entry = next_entry(&mut waiting);
+            if !entry.is_empty() {
+                under_way.push(propose_entry(Arc::clone(&replica), entry, clock()));
+            }
+        }
+        tokio::select! {
+            taken = queue.recv_many(&mut received, QUEUE), if waiting.len() < QUEUE => {
+                if taken == 0 {
+                    break;
+                }
+                waiting.extend(received.drain(..));
+            }
+            Some(()) = under_way.next(), if !under_way.is_empty() => {}
+        }
+    }
+    while under_way.next().await.is_some() {}
+}
+
+async fn propose_entry<S: ShardStore>(replica: Arc<RaftReplica<S>>, asks: Vec<Ask>, at_millis: u64) {
+    let (writes, answers): (Vec<_>, Vec<_>) = asks.into_iter().map(|ask| (ask.write, ask.answer)).unzip();
+    let command = Command::Writes(Writes { at_millis, writes });
+    let id = replica.id();
+    let refused = |error: ProposeError| match error {
+        ProposeError::NotLeader { leader, .. } => WriteError::NotLeader { replica: id, leader },
+        error => {
+            tracing::debug!(replica = id.0, %error, "an entry has no answer");
+            WriteError::Stopped { replica: id }
+        }
+    };
+    // A receiver that is gone no longer wants its answer.
+    match replica.propose(&command).await {
+        Ok(Applied::Writes(applied)) => {
+            for (answer, applied) in answers.into_iter().zip(applied) {
+                drop(answer.send(Ok(applied)));
+            }
+        }
+        // A witness applied it: it led for a moment, and has no data to answer from.
+        Ok(_) => answers.into_iter().for_each(|answer| drop(answer.send(Err(WriteError::Stopped { replica: id })))),
+        Err(error) => {
+            let error = refused(error);
+            answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Removing a replica from a node: it stops, its data goes where no other replica here has the keys, and its number is never
+//! used again. Restartable: a mark is set first, and whoever opens the node goes on.
+
+use thermocline_engine::KeyRange;
+use tokio::sync::oneshot;
+
+use super::{Host, HostError};
+use crate::machine::{
+    APPLIED, DESCRIPTOR, ExportedData, INSTALLING, JOBS, MEMBERSHIP, REMOVED, RESIDENT, Residence, SESSION, ShardStore,
+    decode_descriptor, decode_residence, encode_residence, key,
+};
+use crate::raft::Transport;
+use crate::{ReplicaId, Role};
+
+/// Numbers of removed replicas that are remembered one by one, at most; those below the smallest are all taken as used.
+const REMEMBERED: usize = 4096;
+
+impl<S: ShardStore, T: Transport> Host<S, T> {
+    /// Removes a replica. Nothing where there is none.
+    ///
+    /// # Errors
+    /// When its data cannot be wiped or the node's records not be written; to be asked again.
+    pub async fn remove(&self, replica: ReplicaId) -> Result<(), HostError> {
+        let _alone = self.changing.lock().await;
+        let known = self.place.store.records(&key(RESIDENT, replica))?.into_iter().next();
+        let Some((_, value)) = known else { return Ok(()) };
+        let residence = decode_residence(replica, value)?;
+        let leaving = encode_residence(Residence { leaving: true, ..residence });
+        self.record(vec![(key(RESIDENT, replica), Some(leaving))])?;
+        let running = {
+            let mut residents = self.residents.write();
+            residents.failed.remove(&replica);
+            residents.by_id.remove(&replica)
+        };
+        self.index();
+        if let Some(resident) = running {
+            // Before anything is wiped: a read under way does not take what is gone for what never was.
+            resident.disturb();
+            resident.replica().stop().await;
+        }
+        self.wipe(replica, residence.role).await?;
+        self.forget_log(replica).await?;
+        self.forget_records(replica)?;
+        tracing::info!(replica = replica.0, shard = residence.shard.0, "removed a replica");
+        Ok(())
+    }
+
+    pub(super) fn was_removed(&self, replica: ReplicaId) -> Result<bool, HostError> {
+        let removed = self.place.store.records(&[REMOVED])?;
+        let numbers: Vec<u64> = removed.iter().filter_map(|(key, _)| number(key)).collect();
+        let below_all = numbers.len() >= REMEMBERED && numbers.first().is_some_and(|first| replica.0 < *first);
+        Ok(below_all || numbers.contains(&replica.0))
+    }
+
+    /// Wipes the keys that were this replica's and are no other's here: one that missed a split still had those of the shard
+    /// that split off, which may be here by another way.
+    async fn wipe(&self, replica: ReplicaId, role: Role) -> Result<(), HostError> {
+        let descriptor = self.place.store.records(&key(DESCRIPTOR, replica))?.into_iter().next();
+        let (Role::Data, Some((_, descriptor))) = (role, descriptor) else { return Ok(()) };
+        let range = decode_descriptor(replica, descriptor)?.range;
+        let kept: Vec<KeyRange> = {
+            let residents = self.residents.read();
+            let data = residents.by_id.values().filter(|resident| resident.replica().role() == Role::Data);
+            data.filter_map(|resident| Some(resident.view().descriptor.as_ref()?.range.clone())).collect()
+        };
+        for part in without(range, kept) {
+            let store = std::sync::Arc::clone(&self.place.store);
+            let wipe = move || store.install(&part, &ExportedData::Nothing, &[]);
+            if S::WAITS {
+                tokio::task::spawn_blocking(wipe).await.map_err(|error| log_error(replica, error.into()))??;
+            } else {
+                wipe()?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget_log(&self, replica: ReplicaId) -> Result<(), HostError> {
+        let (sender, receiver) = oneshot::channel();
+        let done = thermocline_engine::log::Completion::new(move |outcome| drop(sender.send(outcome)));
+        self.place.logs.remove_group(replica.0, done);
+        let outcome = receiver.await.unwrap_or(Err(thermocline_engine::log::LogError::Closed));
+        outcome.map_err(|error| log_error(replica, std::io::Error::other(error)))
+    }
+
+    fn forget_records(&self, replica: ReplicaId) -> Result<(), HostError> {
+        let kinds = [APPLIED, MEMBERSHIP, DESCRIPTOR, SESSION, INSTALLING, JOBS, RESIDENT];
+        let mut changes = vec![(key(REMOVED, replica), Some(bytes::Bytes::new()))];
+        for kind in kinds {
+            let found = self.place.store.records(&key(kind, replica))?;
+            changes.extend(found.into_iter().map(|(key, _)| (key, None)));
+        }
+        let removed = self.place.store.records(&[REMOVED])?;
+        let surplus = (removed.len() + 1).saturating_sub(REMEMBERED);
+        changes.extend(removed.into_iter().take(surplus).map(|(key, _)| (key, None)));
+        self.record(changes)
+    }
+}
+
+fn number(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?))
+}
+
+fn log_error(replica: ReplicaId, source: std::io::Error) -> HostError {
+    HostError::Log { replica, source }
+}
+
+/// The parts of a range that are in none of the others.
+fn without(range: KeyRange, mut others: Vec<KeyRange>) -> Vec<KeyRange> {
+    others.retain(|other| other.overlaps(&range));
+    others.sort_by(|left, right| left.start().cmp(right.start()));
+    let (mut parts, mut from) = (Vec::new(), range.start().to_vec());
+    for other in &others {
+        if from.as_slice() < other.start() {
+            parts.extend(KeyRange::new(from.clone(), other.start()));
+        }
+        match other.end() {
+            None => return parts,
+            Some(end) if end > from.as_slice() => from = end.to_vec(),
+            Some(_) => {}
+        }
+    }
+    if range.end().is_none_or(|end| from.as_slice() < end) {
+        parts.extend(KeyRange::new(from, range.end().unwrap_or_default()));
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn range(start: &str, end: &str) -> KeyRange {
+        KeyRange::new(start, end).unwrap()
+    }
+
+    #[test]
+    fn only_keys_that_no_other_replica_has_are_wiped() {
+        let all = || range("b", "m");
+        assert_eq!(without(all(), vec![]), [all()]);
+        assert_eq!(without(all(), vec![range("g", "")]), [range("b", "g")]);
+        assert_eq!(
+            without(all(), vec![range("a", "c"), range("e", "g"), range("f", "h")]),
+            [range("c", "e"), range("h", "m")]
+        );
+        assert_eq!(without(all(), vec![range("", "")]), []);
+        assert_eq!(without(all(), vec![range("m", "z")]), [all()]);
+        assert_eq!(without(range("b", ""), vec![range("c", "d")]), [range("b", "c"), range("d", "")]);
+    }
+}

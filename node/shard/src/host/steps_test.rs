@@ -1,0 +1,159 @@
+#![allow(clippy::unwrap_used)]
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::raft::Member;
+
+const ONE: ReplicaId = ReplicaId(1);
+const TWO: ReplicaId = ReplicaId(2);
+const WITNESS: ReplicaId = ReplicaId(3);
+const NEW: ReplicaId = ReplicaId(9);
+
+fn node(replica: ReplicaId) -> NodeId {
+    NodeId(replica.0 + 10)
+}
+
+fn member(replica: ReplicaId) -> (ReplicaId, Member) {
+    let role = if replica == WITNESS { Role::Witness } else { Role::Data };
+    (replica, Member { node: node(replica), role })
+}
+
+/// Two data replicas and a witness, led by the first; everybody is near the end of the log.
+fn group(leader: ReplicaId, voters: &[ReplicaId], learners: &[ReplicaId]) -> GroupView {
+    let members: BTreeMap<_, _> = voters.iter().chain(learners).map(|id| member(*id)).collect();
+    let matched = members.keys().map(|id| (*id, Some(1000))).collect();
+    let voters = vec![voters.iter().copied().collect()];
+    GroupView { replica: leader, leader: Some(leader), members, voters, last: 1000, matched, ..GroupView::default() }
+}
+
+fn move_of(leaving: ReplicaId) -> Job {
+    let kind = JobKind::Move { replica: NEW, node: node(NEW), role: Role::Data, leaving, leaving_node: node(leaving) };
+    Job { id: 1, kind, bytes_per_second: 0, paused: false, cancelled: false, cut_over: false, begun_at_millis: 0 }
+}
+
+const DONE: Progress = Progress { created: true, verified: true, cleared: false };
+
+/// Carries out a job on a group that obeys; the steps it took.
+fn play(mut job: Job, mut group: GroupView) -> Vec<Step> {
+    let (mut steps, mut progress) = (Vec::new(), Progress::default());
+    for _ in 0..20 {
+        let step = next_step(&job, &group, progress);
+        steps.push(step.clone());
+        match step {
+            Step::Create => progress.created = true,
+            Step::Verify => progress.verified = true,
+            Step::Clear(..) => progress.cleared = true,
+            Step::CutOver => job.cut_over = true,
+            Step::Learn => {
+                let (id, member) = member(NEW);
+                group.members.insert(id, member);
+                group.matched.insert(id, Some(group.last));
+            }
+            Step::Voters(voters) => {
+                let before = group.wanted_voters();
+                group.members.retain(|id, _| voters.contains(id) || !before.contains(id));
+                group.voters = vec![voters];
+            }
+            Step::Forget(learner) => drop(group.members.remove(&learner)),
+            Step::HandOver(to) => (group.leader, group.replica) = (Some(to), to),
+            Step::End(..) | Step::Wait(_) => return steps,
+        }
+    }
+    steps
+}
+
+fn set(replicas: &[ReplicaId]) -> BTreeSet<ReplicaId> {
+    replicas.iter().copied().collect()
+}
+
+#[test]
+fn a_move_copies_compares_changes_the_members_and_only_then_removes_the_old_copy() {
+    let steps = play(move_of(TWO), group(ONE, &[ONE, TWO, WITNESS], &[]));
+    assert_eq!(
+        steps,
+        [
+            Step::Create,
+            Step::Learn,
+            Step::Verify,
+            Step::CutOver,
+            Step::Voters(set(&[ONE, WITNESS, NEW])),
+            Step::Clear(TWO, node(TWO)),
+            Step::End(JobOutcome::Done, "the members changed"),
+        ]
+    );
+}
+
+#[test]
+fn a_leader_that_leaves_hands_over_before_the_members_change() {
+    let steps = play(move_of(ONE), group(ONE, &[ONE, TWO, WITNESS], &[]));
+    let handed = steps.iter().position(|step| *step == Step::HandOver(TWO)).unwrap();
+    let changed = steps.iter().position(|step| *step == Step::Voters(set(&[TWO, WITNESS, NEW]))).unwrap();
+    assert!(handed < changed, "{steps:?}");
+    assert_eq!(steps.last(), Some(&Step::End(JobOutcome::Done, "the members changed")));
+}
+
+#[test]
+fn the_only_replica_of_a_shard_moves_by_voting_together_with_the_new_one_for_a_while() {
+    let steps = play(move_of(ONE), group(ONE, &[ONE], &[]));
+    let expected =
+        [Step::Voters(set(&[ONE, NEW])), Step::HandOver(NEW), Step::Voters(set(&[NEW])), Step::Clear(ONE, node(ONE))];
+    let places: Vec<_> = expected.iter().map(|step| steps.iter().position(|found| found == step).unwrap()).collect();
+    assert!(places.is_sorted(), "{steps:?}");
+}
+
+#[test]
+fn a_learner_that_is_far_behind_or_not_compared_does_not_vote() {
+    let mut far = group(ONE, &[ONE, TWO, WITNESS], &[NEW]);
+    far.matched.insert(NEW, Some(1000 - NEAR - 1));
+    assert_eq!(next_step(&move_of(TWO), &far, DONE), Step::Wait("copying"));
+    far.matched.insert(NEW, None);
+    assert_eq!(next_step(&move_of(TWO), &far, DONE), Step::Wait("copying"));
+    let near = group(ONE, &[ONE, TWO, WITNESS], &[NEW]);
+    let unverified = Progress { verified: false, ..DONE };
+    assert_eq!(next_step(&Job { cut_over: true, ..move_of(TWO) }, &near, unverified), Step::Verify);
+}
+
+#[test]
+fn a_cancelled_move_leaves_the_members_as_they_were() {
+    for progress in [Progress::default(), DONE] {
+        let cancelled = Job { cancelled: true, ..move_of(TWO) };
+        let learning = group(ONE, &[ONE, TWO, WITNESS], &[NEW]);
+        assert_eq!(next_step(&cancelled, &learning, progress), Step::Forget(NEW));
+        let steps = play(cancelled, learning);
+        let end = Step::End(JobOutcome::Cancelled, "cancelled before the members changed");
+        assert_eq!(steps, [Step::Forget(NEW), Step::Clear(NEW, node(NEW)), end]);
+    }
+}
+
+#[test]
+fn a_paused_move_does_nothing_and_one_that_was_cut_over_goes_on() {
+    let paused = Job { paused: true, ..move_of(TWO) };
+    assert_eq!(next_step(&paused, &group(ONE, &[ONE, TWO, WITNESS], &[]), DONE), Step::Wait("paused"));
+    let late = Job { cut_over: true, ..paused };
+    let voters = Step::Voters(set(&[ONE, WITNESS, NEW]));
+    assert_eq!(next_step(&late, &group(ONE, &[ONE, TWO, WITNESS], &[NEW]), DONE), voters);
+}
+
+#[test]
+fn members_that_were_left_changing_are_changed_to_the_end() {
+    let mut joint = group(TWO, &[ONE, TWO, WITNESS], &[]);
+    joint.voters.push(set(&[TWO, WITNESS, NEW]));
+    assert_eq!(next_step(&move_of(ONE), &joint, Progress::default()), Step::Voters(set(&[TWO, WITNESS, NEW])));
+}
+
+#[test]
+fn a_replica_that_alone_has_the_data_is_not_removed() {
+    let kind = JobKind::Remove { leaving: ONE, leaving_node: node(ONE) };
+    let remove = Job { kind, ..move_of(ONE) };
+    let steps = play(remove, group(ONE, &[ONE, WITNESS], &[]));
+    assert_eq!(steps.last(), Some(&Step::End(JobOutcome::Failed, "no other replica of the shard has its data")));
+    let witness = Job { kind: JobKind::Remove { leaving: WITNESS, leaving_node: node(WITNESS) }, ..move_of(ONE) };
+    assert!(play(witness, group(ONE, &[ONE, WITNESS], &[])).contains(&Step::Voters(set(&[ONE]))));
+}
+
+#[test]
+fn a_learner_is_removed_without_a_change_of_voters() {
+    let kind = JobKind::Remove { leaving: NEW, leaving_node: node(NEW) };
+    let steps = play(Job { kind, ..move_of(ONE) }, group(ONE, &[ONE, TWO, WITNESS], &[NEW]));
+    assert!(steps.contains(&Step::Forget(NEW)) && !steps.iter().any(|step| matches!(step, Step::Voters(_))));
+}

@@ -1,0 +1,146 @@
+//! Nodes in one process: each with an engine, a log store and the replicas that are on it; messages go through wires.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
+
+mod fleet;
+
+use std::collections::BTreeSet;
+
+use fleet::{Fleet, range};
+use thermocline_shard::job::{JobControl, JobKind, JobOutcome};
+use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
+
+const ONE: NodeId = NodeId(1);
+const TWO: NodeId = NodeId(2);
+const THREE: NodeId = NodeId(3);
+const FOUR: NodeId = NodeId(4);
+const SHARD: ShardId = ShardId(1);
+
+/// A shard on three nodes: two data replicas and a witness, grown from one.
+async fn grown() -> Fleet {
+    let fleet = Fleet::start(&[ONE, TWO, THREE, FOUR]).await;
+    fleet.begin(ONE, ReplicaId(10), SHARD).await;
+    for number in 0..50 {
+        fleet.put(&format!("key{number:03}")).await;
+    }
+    let add = |replica, node, role| JobKind::Add { replica: ReplicaId(replica), node, role };
+    fleet.job(SHARD, 1, add(11, TWO, Role::Data)).await;
+    fleet.job(SHARD, 2, add(12, THREE, Role::Witness)).await;
+    fleet
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_grows_from_one_replica_to_two_and_a_witness() {
+    let fleet = grown().await;
+    fleet.put("after").await;
+    fleet.settled(SHARD).await;
+    assert_eq!(fleet.nodes_of(SHARD).await, BTreeSet::from([ONE, TWO, THREE]));
+    assert_eq!(fleet.hash(ONE), fleet.hash(TWO));
+    assert_eq!((fleet.hash(ONE).records, fleet.hash(THREE).records), (51, 0));
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_of_the_leaders_replica_leaves_nothing_on_its_node_and_loses_nothing_meanwhile() {
+    let fleet = grown().await;
+    let leaving = fleet.leader(SHARD).await;
+    let writing = fleet.write_until_told("during");
+    let kind = JobKind::Move {
+        replica: ReplicaId(20),
+        node: FOUR,
+        role: Role::Data,
+        leaving: leaving.1,
+        leaving_node: leaving.0,
+    };
+    fleet.job(SHARD, 3, kind).await;
+    let written = writing.stop().await;
+    assert!(written > 0);
+    fleet.settled(SHARD).await;
+    let other = if leaving.0 == ONE { TWO } else { ONE };
+    assert_eq!(fleet.nodes_of(SHARD).await, BTreeSet::from([other, THREE, FOUR]));
+    assert_eq!(fleet.hash(other), fleet.hash(FOUR));
+    assert_eq!(fleet.hash(FOUR).records, 50 + written);
+    fleet.until("the old copy is wiped", async || (fleet.hash(leaving.0).records == 0).then_some(())).await;
+    assert!(fleet.host(leaving.0).resident(leaving.1).is_none());
+    // A number is not used twice.
+    assert!(fleet.host(leaving.0).create(leaving.1, SHARD, Role::Data, None).await.is_err());
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_finished_by_the_next_leader_where_its_own_is_lost() {
+    let fleet = grown().await;
+    let leader = fleet.leader(SHARD).await;
+    let other = if leader.0 == ONE { TWO } else { ONE };
+    // It cannot go on while its target is away, so it is certainly not done when its leader goes.
+    fleet.cut(FOUR);
+    let kind = JobKind::Add { replica: ReplicaId(21), node: FOUR, role: Role::Data };
+    fleet.begin_job(SHARD, 3, kind).await;
+    fleet.cut(leader.0);
+    fleet.until("another one leads", async || (fleet.leader(SHARD).await.0 == other).then_some(())).await;
+    fleet.join(FOUR);
+    fleet.ended(SHARD, 3, JobOutcome::Done).await;
+    fleet.join(leader.0);
+    fleet.settled(SHARD).await;
+    assert_eq!(fleet.hash(FOUR), fleet.hash(other));
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_move_leaves_members_and_nodes_as_they_were() {
+    let fleet = grown().await;
+    let (leaving_node, leaving) = fleet.leader(SHARD).await;
+    fleet.cut(FOUR);
+    let kind = JobKind::Move { replica: ReplicaId(22), node: FOUR, role: Role::Data, leaving, leaving_node };
+    fleet.begin_job(SHARD, 3, kind).await;
+    fleet.control(SHARD, JobControl { job: 3, cancel: true, ..JobControl::default() }).await;
+    fleet.join(FOUR);
+    fleet.ended(SHARD, 3, JobOutcome::Cancelled).await;
+    assert_eq!(fleet.nodes_of(SHARD).await, BTreeSet::from([ONE, TWO, THREE]));
+    assert!(fleet.host(FOUR).all().is_empty());
+    fleet.put("after").await;
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_splits_serves_both_halves_and_comes_back_as_two_after_a_restart() {
+    let mut fleet = grown().await;
+    fleet.split(SHARD, "key025", ShardId(2), 100).await;
+    for key in ["key000x", "key040x"] {
+        fleet.put(key).await;
+    }
+    fleet.settled(SHARD).await;
+    fleet.settled(ShardId(2)).await;
+    assert_eq!(fleet.hash(ONE), fleet.hash(TWO));
+    for node in [ONE, TWO, THREE, FOUR] {
+        fleet.restart(node).await;
+    }
+    for key in ["key001x", "key041x"] {
+        fleet.put(key).await;
+    }
+    let leader = fleet.leader(ShardId(2)).await;
+    let host = fleet.host(leader.0);
+    assert_eq!(host.owner(b"key041x").unwrap().shard(), ShardId(2));
+    let reading = host.owner(b"key041x").unwrap();
+    reading.begin_read(&range("key025", "")).await.unwrap().confirm().unwrap();
+    assert!(reading.begin_read(&range("key024", "key026")).await.is_err(), "a part of it is the other shard's");
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removing_a_replica_that_missed_a_split_leaves_the_data_of_the_shard_that_split_off() {
+    let fleet = grown().await;
+    let (leader, _) = fleet.leader(SHARD).await;
+    let other = if leader == ONE { TWO } else { ONE };
+    fleet.settled(SHARD).await;
+    let missed = fleet.host(other).of_shard(SHARD).unwrap().replica().id();
+    fleet.cut(other);
+    fleet.split(SHARD, "key025", ShardId(2), 100).await;
+    // Removed behind its back, it still believes that all keys are its own.
+    let kind = JobKind::Remove { leaving: missed, leaving_node: other };
+    fleet.job(SHARD, 3, kind).await;
+    fleet.join(other);
+    fleet.host(other).remove(missed).await.unwrap();
+    assert_eq!(fleet.hash(other).records, 0, "it knew of no other shard here");
+    fleet.put("key040x").await;
+    fleet.stop().await;
+}
