@@ -29,8 +29,8 @@ pub use storage_node::{
     NodeRange, NodeState, NodeTierStatus, StorageNode, StorageNodeSpec, StorageNodeStatus, ValidatedNode,
 };
 pub use storage_pool::{
-    PoolTier, ResourceLimits, Resources, SPLIT_POINTS_ANNOTATION, SplitPointsError, StoragePool, StoragePoolSpec,
-    StoragePoolStatus, ValidatedPool,
+    PoolTier, Replication, ResourceLimits, Resources, SPLIT_POINTS_ANNOTATION, SplitPointsError, StoragePool,
+    StoragePoolSpec, StoragePoolStatus, ValidatedPool, ValidatedReplication,
 };
 pub use storage_tier::{
     Medium, Objective, StorageTier, StorageTierSpec, StorageTierStatus, TierInPool, ValidatedTier, Watermarks,

@@ -43,8 +43,8 @@ pub struct StorageClusterSpec {
     pub durability: Durability,
     /// The ports on which every node listens, each on its own address.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self.kv != self.admin && self.kv != self.http && self.admin != self.http")
-        .message("listeners must have three different ports: kv, admin and http"))]
+    #[x_kube(validation = Rule::new("self.kv != self.admin && self.kv != self.http && self.admin != self.http && self.peer != self.kv && self.peer != self.admin && self.peer != self.http")
+        .message("listeners must have different ports: kv, admin, http and peer"))]
     pub listeners: Listeners,
 }
 
@@ -76,6 +76,10 @@ pub struct Listeners {
     #[serde(default = "default_http")]
     #[schemars(range(min = 1024, max = 65535))]
     pub http: i32,
+    /// gRPC of the replicas, for the other nodes; of pools with `replication`.
+    #[serde(default = "default_peer")]
+    #[schemars(range(min = 1024, max = 65535))]
+    pub peer: i32,
 }
 
 const fn default_kv() -> i32 {
@@ -90,9 +94,13 @@ const fn default_http() -> i32 {
     7402
 }
 
+const fn default_peer() -> i32 {
+    7403
+}
+
 impl Default for Listeners {
     fn default() -> Self {
-        Self { kv: default_kv(), admin: default_admin(), http: default_http() }
+        Self { kv: default_kv(), admin: default_admin(), http: default_http(), peer: default_peer() }
     }
 }
 
@@ -106,6 +114,9 @@ pub struct StorageClusterStatus {
     /// The id that the data carries; a cluster of the same name made later has another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
+    /// The node on which the cluster began or is to begin; written once, before that node is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_on: Option<String>,
     /// Nodes that serve, of all: `3/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<String>,
@@ -137,6 +148,8 @@ pub struct ValidatedCluster {
     pub admin_port: u16,
     /// Port of metrics and health.
     pub http_port: u16,
+    /// Port of the replicas.
+    pub peer_port: u16,
 }
 
 impl TryFrom<&StorageClusterSpec> for ValidatedCluster {
@@ -156,6 +169,7 @@ impl TryFrom<&StorageClusterSpec> for ValidatedCluster {
             kv_port: port("kv", spec.listeners.kv)?,
             admin_port: port("admin", spec.listeners.admin)?,
             http_port: port("http", spec.listeners.http)?,
+            peer_port: port("peer", spec.listeners.peer)?,
         })
     }
 }

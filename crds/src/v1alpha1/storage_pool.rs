@@ -37,13 +37,17 @@ const LEAST_MEMORY: &str = "64Mi";
     status = "StoragePoolStatus",
     derive = "PartialEq",
     selectable = ".spec.cluster",
-    doc = "A group of like nodes of one cluster. Every node owns a fixed range of the keys; the annotation thermocline.dev/split-points (keys separated by commas, one less than nodes, ascending) says where the key space is cut.",
+    doc = "A group of like nodes of one cluster. With `replication` they hold the cluster's shards together, each shard on several of them. Without it every node owns a fixed range of the keys alone; the annotation thermocline.dev/split-points (keys separated by commas, one less than nodes, ascending) says where the key space is cut.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster"),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".spec.replicas"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = name_rule(PoolName::MAX)
 )]
+#[x_kube(validation = Rule::new("has(self.replication) == has(oldSelf.replication)")
+    .message("replication cannot be added or taken away: data does not follow; create another pool"))]
+#[x_kube(validation = Rule::new("!has(self.replication) || self.replicas >= self.replication.data + (self.replication.witness ? 1 : 0)")
+    .message("there are too few nodes for the replication: no two replicas of a shard are on one node"))]
 #[serde(rename_all = "camelCase")]
 pub struct StoragePoolSpec {
     /// The cluster it belongs to. Cannot be changed.
@@ -55,6 +59,9 @@ pub struct StoragePoolSpec {
     #[schemars(range(min = 1, max = 32))]
     #[x_kube(validation = immutable("replicas"))]
     pub replicas: i32,
+    /// How often data is kept. Without it every node keeps its keys alone. It can be changed, not added or taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<Replication>,
     /// The tiers of every node, 1 to 4, by name; their ranks give the order. A tier can be added, and one that holds
     /// nothing can be taken away.
     #[schemars(length(min = 1, max = 4))]
@@ -67,6 +74,30 @@ pub struct StoragePoolSpec {
 
 const fn default_replicas() -> i32 {
     3
+}
+
+/// How often the data of a pool's shards is kept, each copy on another node.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.data in [1, 2, 3, 5]")
+    .message("data must be 1, 2, 3 or 5: with 4 no more failures are survived than with 3"))]
+#[x_kube(validation = Rule::new("self.witness == (self.data == 2)")
+    .message("2 data replicas need a witness, so that one of them can be lost; 1, 3 and 5 have none"))]
+pub struct Replication {
+    /// Replicas that hold the data: 1, 2, 3 or 5.
+    #[serde(default = "default_data")]
+    pub data: i32,
+    /// Whether one more votes and holds the end of the log alone; with 2 data replicas.
+    #[serde(default = "default_witness")]
+    pub witness: bool,
+}
+
+const fn default_data() -> i32 {
+    2
+}
+
+const fn default_witness() -> bool {
+    true
 }
 
 /// A tier of every node of the pool.
@@ -156,8 +187,38 @@ pub struct ValidatedPool {
     pub tiers: Vec<(TierName, Option<ByteSize>)>,
     /// Memory of a node.
     pub memory_limit: Option<ByteSize>,
-    /// Where the key space is cut: one key less than nodes, ascending.
+    /// How often data is kept; `None`: every node owns a range alone.
+    pub replication: Option<ValidatedReplication>,
+    /// Where the key space is cut: one key less than nodes, ascending. Without replication alone.
     pub split_points: Vec<String>,
+}
+
+/// How often data is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValidatedReplication {
+    /// Replicas with the data.
+    pub data: usize,
+    /// Whether there is a witness.
+    pub witness: bool,
+}
+
+impl TryFrom<(&Replication, usize)> for ValidatedReplication {
+    type Error = FieldError;
+
+    fn try_from((replication, nodes): (&Replication, usize)) -> Result<Self, FieldError> {
+        let Replication { data, witness } = *replication;
+        let refuse = |message: String| FieldError { field: "spec.replication".to_owned(), message };
+        let known = usize::try_from(data).ok().filter(|data| [1, 2, 3, 5].contains(data));
+        let data = known.ok_or_else(|| refuse(format!("data is {data}: it must be 1, 2, 3 or 5")))?;
+        if witness != (data == 2) {
+            return Err(refuse("2 data replicas need a witness; 1, 3 and 5 have none".to_owned()));
+        }
+        let needed = data + usize::from(witness);
+        if nodes < needed {
+            return Err(refuse(format!("it needs {needed} nodes, and spec.replicas is {nodes}")));
+        }
+        Ok(Self { data, witness })
+    }
 }
 
 impl ValidatedPool {
@@ -221,6 +282,11 @@ impl TryFrom<&StoragePool> for ValidatedPool {
             cluster: field("spec.cluster", &spec.cluster)?,
             replicas,
             tiers,
+            replication: spec
+                .replication
+                .as_ref()
+                .map(|replication| ValidatedReplication::try_from((replication, replicas)))
+                .transpose()?,
             memory_limit: memory
                 .map(|text| sized("spec.resources.limits.memory", text, LEAST_MEMORY, None))
                 .transpose()?,
@@ -251,6 +317,7 @@ mod tests {
         fn the_ranges_of_the_nodes_cover_every_key_once(replicas in 1_usize..=32, key in "[ -~]{0,8}") {
             let pool = ValidatedPool {
                 name: "p".parse().unwrap(), cluster: "c".parse().unwrap(), replicas, tiers: Vec::new(), memory_limit: None,
+                replication: None,
                 split_points: split_points(None, replicas).unwrap(),
             };
             let owners = pool.ranges().iter().filter(|(start, end)| start.as_str() <= key.as_str() && (end.is_empty() || key.as_str() < end.as_str())).count();

@@ -6,7 +6,7 @@ use super::path::{FieldPath, Step};
 const NOT_YET: &str = "which this version does not have";
 
 /// Kind, field, what it is for, what to do instead.
-const FIELDS: [(&str, &str, &str, &str); 21] = [
+const FIELDS: [(&str, &str, &str, &str); 20] = [
     ("StorageCluster", "spec.image", "names the image of the pods of a cluster", "use `version`"),
     ("StorageCluster", "spec.defaults", "gives defaults for pools", "write them in each StoragePool"),
     (
@@ -17,7 +17,6 @@ const FIELDS: [(&str, &str, &str, &str); 21] = [
     ),
     ("StorageCluster", "spec.deletionConfirmation", "confirms `deletionPolicy`", "leave it out"),
     ("StorageCluster", "spec.tls", "sets up encryption of connections", "keep the listeners on a trusted network"),
-    ("StoragePool", "spec.replication", "sets how often data is kept", "leave it out: every node keeps its keys alone"),
     ("StoragePool", "spec.podTemplate", "is laid over the pods of a pool", "leave it out"),
     ("StoragePool", "spec.spread", "spreads replicas over zones and nodes", "leave it out"),
     ("StoragePool", "spec.tiers.storageClassName", "chooses the volumes of pods", "leave it out"),

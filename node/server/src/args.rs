@@ -38,7 +38,7 @@ pub struct Args {
     pub log_format: LogFormat,
 
     /// Which logs are written: a level, or levels by module (`info,thermocline_node=debug`).
-    #[arg(long, env = "THERMOCLINE_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(long, env = "THERMOCLINE_LOG", value_name = "FILTER", default_value = "info,openraft=error")]
     pub log: String,
 
     /// Requests that run in the engine at once.

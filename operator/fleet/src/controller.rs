@@ -3,6 +3,7 @@
 //! Decisions are made in the pure modules; here is the I/O between them. A step that fails is told as an event and tried again
 //! in the next round; only the home itself failing ends a round.
 
+mod begin;
 mod migrate;
 
 use std::collections::BTreeMap;
@@ -122,6 +123,10 @@ impl<H: Home> Controller<H> {
             }
             for action in &plan.actions {
                 self.execute(action, &desired, &plan).await?;
+            }
+            if self.begin(&objects, &desired).await? {
+                // The object says something that this round has not read.
+                return Ok(Round { wanted: desired.nodes.len(), ..Round::default() });
             }
             steps = self.migrate(&objects, &desired, &observed).await;
         }

@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use thermocline_crds::v1alpha1::{MigrationPolicy, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedTier};
+use thermocline_crds::v1alpha1::{
+    MigrationPolicy, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedReplication, ValidatedTier,
+};
 use thermocline_crds::{Kind, Object, Validated};
-use thermocline_node_config::{Listen, NodeConfig};
+use thermocline_node_config::{Listen, NodeConfig, ShardsConfig};
 use thermocline_proto::v1;
 
 use crate::home::{NodeRun, Observed, Placement};
@@ -27,6 +29,8 @@ pub struct DesiredNode {
     pub policy: v1::Policy,
     /// The settings of its tiers.
     pub tiers: v1::SetTiersRequest,
+    /// How often its pool keeps data; `None`: the node keeps its keys alone.
+    pub replication: Option<ValidatedReplication>,
 }
 
 /// What the fleet should be.
@@ -113,10 +117,24 @@ fn add_pool(
     policy.generation = revision::generation(&mut memory.policies, pool_name, format!("{policy:?}"));
     let settings = tiers.iter().map(setting).collect::<Vec<_>>();
     let tiers_generation = revision::generation(&mut memory.tiers, pool_name, format!("{settings:?}"));
-    for (index, range) in pool.ranges().iter().enumerate() {
+    let address = |index: usize| {
+        let offset = u32::try_from(index).unwrap_or(u32::MAX);
+        Ipv4Addr::from(u32::from(placement.first_address).saturating_add(offset))
+    };
+    let ranges = match pool.replication {
+        Some(_) => vec![(String::new(), String::new()); pool.replicas],
+        None => pool.ranges(),
+    };
+    let cluster_id = parts.uids.get(pool.cluster.as_str());
+    let shards = pool.replication.map(|_| ShardsConfig {
+        cluster_id: cluster_id.cloned().unwrap_or_default(),
+        seeds: (0..pool.replicas).map(|index| format!("{}:{}", address(index), cluster.peer_port)).collect(),
+        zone: String::new(),
+        advertise: None,
+    });
+    for (index, range) in ranges.iter().enumerate() {
         let name = node_name(pool_name, index);
         let folder = placement.nodes_folder.join(&name);
-        let offset = u32::try_from(index).unwrap_or(u32::MAX);
         let config = render::node_config(&NodeSource {
             cluster,
             pool,
@@ -124,7 +142,8 @@ fn add_pool(
             policy: &policy,
             name: &name,
             range,
-            address: Ipv4Addr::from(u32::from(placement.first_address).saturating_add(offset)),
+            shards: shards.clone(),
+            address: address(index),
             folder: &folder,
         });
         let faster = tiers.iter().take(tiers.len().saturating_sub(1)).map(|tier| tier.name.as_str());
@@ -133,6 +152,7 @@ fn add_pool(
             pool: pool_name.to_owned(),
             policy: policy_message(chosen.map(|(_, policy)| *policy), faster, policy.generation),
             tiers: v1::SetTiersRequest { generation: tiers_generation, tiers: settings.clone() },
+            replication: pool.replication,
         };
         desired.nodes.insert(name, node);
     }
@@ -178,6 +198,8 @@ fn setting(tier: &ValidatedTier) -> v1::TierSetting {
 /// The objects, parsed and by name.
 struct Parts<'a> {
     clusters: BTreeMap<&'a str, ValidatedCluster>,
+    /// Of each cluster the object's uid: a cluster of the same name made later has another.
+    uids: BTreeMap<&'a str, String>,
     tiers: BTreeMap<&'a str, ValidatedTier>,
     pools: BTreeMap<&'a str, ValidatedPool>,
     policies: Vec<(&'a MigrationPolicy, ValidatedPolicy)>,
@@ -188,6 +210,7 @@ impl<'a> Parts<'a> {
     fn of(objects: &'a [Object]) -> Self {
         let mut parts = Self {
             clusters: BTreeMap::new(),
+            uids: BTreeMap::new(),
             tiers: BTreeMap::new(),
             pools: BTreeMap::new(),
             policies: Vec::new(),
@@ -197,6 +220,7 @@ impl<'a> Parts<'a> {
             match (object.validated(), object) {
                 (Ok(Validated::StorageCluster(cluster)), _) => {
                     parts.clusters.insert(object.name(), cluster);
+                    parts.uids.insert(object.name(), object.metadata().uid.clone().unwrap_or_default());
                 }
                 (Ok(Validated::StorageTier(tier)), _) => {
                     parts.tiers.insert(object.name(), *tier);

@@ -127,6 +127,14 @@ pub trait Home: Send + Sync + 'static {
     /// are the fleet's own.
     fn write_status(&self, object: Object) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Writes on a cluster object that it begins on a node, unless that stands there already (`begunOn`): a compare-and-set.
+    /// The node that stands there then; `None` where there is no such object.
+    fn claim_beginning(
+        &self,
+        cluster: &str,
+        node: &str,
+    ) -> impl Future<Output = Result<Option<String>, Self::Error>> + Send;
+
     /// Removes a StorageNode object.
     fn forget_node(&self, name: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
 

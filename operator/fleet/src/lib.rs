@@ -13,6 +13,7 @@
 //! - [`controller`]: the loop that reads, decides, executes and tells.
 //! - [`local`]: the local home: objects as files, nodes as processes on 127.0.0.N.
 
+mod begin;
 mod chain;
 pub mod controller;
 pub mod desired;

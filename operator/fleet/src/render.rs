@@ -8,7 +8,8 @@ use thermocline_crds::v1alpha1::{
     Durability, Tiering, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedProfile, ValidatedTier,
 };
 use thermocline_node_config::{
-    DefaultDurability, Listen, NodeConfig, OwnedRange, PolicyConfig, ProfileConfig, TemperatureConfig, TierConfig,
+    DefaultDurability, Listen, NodeConfig, OwnedRange, PolicyConfig, ProfileConfig, ShardsConfig, TemperatureConfig,
+    TierConfig,
 };
 
 /// The objects that a node is made of, and where it is.
@@ -24,8 +25,10 @@ pub struct NodeSource<'a> {
     pub policy: &'a PolicyConfig,
     /// Its name.
     pub name: &'a str,
-    /// The keys it owns.
+    /// The keys it owns, where it stands alone.
     pub range: &'a (String, String),
+    /// What it is told of the cluster's shards, where there are some.
+    pub shards: Option<ShardsConfig>,
     /// The address of all its listeners.
     pub address: Ipv4Addr,
     /// Where its data is.
@@ -43,9 +46,9 @@ pub fn node_config(source: &NodeSource<'_>) -> NodeConfig {
             kv: at(source.cluster.kv_port),
             admin: at(source.cluster.admin_port),
             http: at(source.cluster.http_port),
-            peer: None,
+            peer: source.shards.is_some().then(|| at(source.cluster.peer_port)),
         },
-        shards: None,
+        shards: source.shards.clone(),
         range: OwnedRange { start: source.range.0.clone(), end: source.range.1.clone() },
         // Stated, so that a faster tier that is added later does not move it.
         root: Some(source.folder.join("root")),
@@ -133,6 +136,10 @@ pub fn policy_config(policy: Option<&ValidatedPolicy>, tiers: &[ValidatedTier]) 
 pub fn fixed_part(config: &NodeConfig) -> NodeConfig {
     let mut fixed = config.clone();
     fixed.policy = None;
+    // A node that runs has found the others.
+    if let Some(shards) = &mut fixed.shards {
+        shards.seeds.clear();
+    }
     for tier in &mut fixed.tiers {
         tier.size = String::new();
         tier.high_watermark_percent = None;

@@ -156,6 +156,11 @@ impl Cluster {
         tasks.spawn(publishing::publish(host, router, self.directory.clone(), stop.clone()));
     }
 
+    /// Whether the meta group began on this node.
+    pub fn began_here(&self) -> bool {
+        self.host.resident(META_REPLICA).is_some()
+    }
+
     /// Begins the cluster with this node: the meta group and a first shard of all other keys, each with one replica here.
     /// Whoever asks has made sure that no other node is asked. Done twice it changes nothing.
     ///

@@ -122,7 +122,7 @@ pub struct Host<S: ShardStore, T: Transport> {
 
 struct Residents<S: ShardStore> {
     by_id: BTreeMap<ReplicaId, Arc<Resident<S>>>,
-    /// By the first key of the shard, for those that have data and know where they are.
+    /// By the first key of the shard, for those that know where they are; the one with data, where there are two.
     by_start: BTreeMap<Bytes, Arc<Resident<S>>>,
     /// That did not start, or stopped by themselves.
     failed: BTreeMap<ReplicaId, (Residence, String)>,
@@ -186,7 +186,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         residents.failed.iter().map(|(replica, (residence, why))| (*replica, residence.shard, why.clone())).collect()
     }
 
-    /// The data replica here of the shard that owns a key.
+    /// The replica here of the shard that owns a key; a witness knows at least who leads.
     pub fn owner(&self, key: &[u8]) -> Option<Arc<Resident<S>>> {
         let residents = self.residents.read();
         let (_, found) = residents.by_start.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
@@ -350,12 +350,16 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
     /// Finds replicas by where their shards are now.
     fn index(&self) {
         let mut residents = self.residents.write();
-        let data = residents.by_id.values().filter(|resident| resident.replica().role() == Role::Data);
-        let by_start = data.filter_map(|resident| {
-            let start = Bytes::copy_from_slice(resident.view().descriptor.as_ref()?.range.start());
-            Some((start, Arc::clone(resident)))
-        });
-        residents.by_start = by_start.collect();
+        let by_start = |role: Role| {
+            let of_role = residents.by_id.values().filter(move |resident| resident.replica().role() == role);
+            of_role.filter_map(|resident| {
+                let start = Bytes::copy_from_slice(resident.view().descriptor.as_ref()?.range.start());
+                Some((start, Arc::clone(resident)))
+            })
+        };
+        // The later of two with the same key stays.
+        let by_start = by_start(Role::Witness).chain(by_start(Role::Data)).collect();
+        residents.by_start = by_start;
     }
 
     /// Starts what has split off on this node.

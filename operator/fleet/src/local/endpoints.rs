@@ -37,7 +37,9 @@ struct Node<'a> {
     kv: String,
     admin: String,
     http: String,
-    range: Range<'a>,
+    /// Of a node that stands alone; the others are asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<Range<'a>>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +57,7 @@ pub(super) fn text(runs: &[NodeRun]) -> Result<String, EndpointsError> {
             kv: config.listen.kv.to_string(),
             admin: config.listen.admin.to_string(),
             http: config.listen.http.to_string(),
-            range: Range { start: &config.range.start, end: &config.range.end },
+            range: config.shards.is_none().then_some(Range { start: &config.range.start, end: &config.range.end }),
         }
     });
     let file = File { cluster: runs.first().map(|run| run.config.cluster.as_str()), nodes: nodes.collect() };

@@ -337,6 +337,10 @@ impl Home for LocalHome {
         Ok(self.store.write_status(object)?)
     }
 
+    async fn claim_beginning(&self, cluster: &str, node: &str) -> Result<Option<String>, LocalHomeError> {
+        Ok(self.store.claim_beginning(cluster, node)?)
+    }
+
     async fn forget_node(&self, name: &str) -> Result<(), LocalHomeError> {
         Ok(self.store.forget(name)?)
     }

@@ -281,6 +281,21 @@ impl ObjectStore {
         self.write(&current)
     }
 
+    /// Writes on a cluster object on which node it begins, once; the node that stands there then.
+    pub(super) fn claim_beginning(&self, cluster: &str, node: &str) -> Result<Option<String>, StoreError> {
+        let _lock = self.lock()?;
+        let Some(Object::StorageCluster(mut found)) = self.get(Kind::StorageCluster, cluster)? else {
+            return Ok(None);
+        };
+        let status = found.status.get_or_insert_default();
+        if let Some(begun_on) = &status.begun_on {
+            return Ok(Some(begun_on.clone()));
+        }
+        status.begun_on = Some(node.to_owned());
+        self.write(&Object::StorageCluster(found))?;
+        Ok(Some(node.to_owned()))
+    }
+
     /// Removes a StorageNode object, for the fleet.
     pub(super) fn forget(&self, name: &str) -> Result<(), StoreError> {
         let _lock = self.lock()?;

@@ -40,7 +40,8 @@ pub(super) async fn initialize(
         return Err(Status::failed_precondition(format!("this node is of cluster {ours}, not of {theirs}")));
     }
     let node = cluster.book.me().0;
-    if cluster.book.meta_nodes().iter().any(|meta| meta.0 != node) {
+    let has_joined = cluster.host.of_shard(ShardId::META).is_some() && !cluster.began_here();
+    if has_joined || cluster.book.meta_nodes().iter().any(|meta| meta.0 != node) {
         return Err(Status::failed_precondition("the cluster has begun on another node"));
     }
     cluster.initialize().await.map_err(|error: ClusterError| Status::unavailable(chain(&error)))?;

@@ -88,6 +88,18 @@ impl Home for MemoryHome {
         Ok(())
     }
 
+    async fn claim_beginning(&self, cluster: &str, node: &str) -> Result<Option<String>, NotHere> {
+        let mut held = self.0.lock();
+        let found = held.objects.iter_mut().find_map(|object| match object {
+            Object::StorageCluster(found) if found.metadata.name.as_deref() == Some(cluster) => Some(found),
+            _ => None,
+        });
+        Ok(found.map(|found| {
+            let status = found.status.get_or_insert_default();
+            status.begun_on.get_or_insert_with(|| node.to_owned()).clone()
+        }))
+    }
+
     async fn forget_node(&self, name: &str) -> Result<(), NotHere> {
         let mut held = self.0.lock();
         held.forgotten.push(name.to_owned());

@@ -61,6 +61,7 @@ impl ShardPlane {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) if never_sent(&status) => {
                 self.cluster.router.forget(key);
+                self.is_away(node);
                 Err(away(format!("{node}, which leads the shard, cannot be reached")))
             }
             Ok(Err(status)) if status.source().is_some() => {
@@ -77,7 +78,10 @@ impl ShardPlane {
                 }
                 Err(status)
             }
-            Err(_) => Err(Status::deadline_exceeded(format!("{node}, which leads the shard, did not answer in time"))),
+            Err(_) => {
+                self.is_away(node);
+                Err(Status::deadline_exceeded(format!("{node}, which leads the shard, did not answer in time")))
+            }
         }
     }
 }

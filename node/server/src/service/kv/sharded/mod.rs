@@ -6,14 +6,18 @@ mod elsewhere;
 mod read;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use elsewhere::with_routes;
+use parking_lot::Mutex;
 use thermocline_engine::{Engine, KeyRange};
 use thermocline_proto::{FIRST_OWN_KEY, v1};
 use thermocline_shard::host::Resident;
 use thermocline_shard::session::{ClientId, RequestId};
 use thermocline_shard::{Epoch, NodeId, ShardId};
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::DataPlane;
@@ -27,7 +31,12 @@ pub struct ShardPlane {
     pub(super) cluster: Arc<Cluster>,
     /// The engine and its admission; the node owns no range of its own.
     pub(super) local: Arc<DataPlane>,
+    /// Nodes that did not answer, and when.
+    away: Mutex<BTreeMap<NodeId, Instant>>,
 }
+
+/// A node that did not answer is asked last for so long.
+const AWAY: Duration = Duration::from_secs(2);
 
 /// What a request says of itself.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +84,7 @@ impl Routed {
 impl ShardPlane {
     /// The data plane over a node's replicas.
     pub fn new(cluster: Arc<Cluster>, local: Arc<DataPlane>) -> Self {
-        Self { cluster, local }
+        Self { cluster, local, away: Mutex::default() }
     }
 
     /// Where a request for these keys belongs.
@@ -130,6 +139,10 @@ impl ShardPlane {
         Ok(v1::RouteResponse { shards })
     }
 
+    fn is_away(&self, node: NodeId) {
+        self.away.lock().insert(node, Instant::now());
+    }
+
     /// The node whose replica is to be asked instead of the ones here.
     async fn other_node(&self, key: &[u8], leader: Option<NodeId>) -> Result<NodeId, Status> {
         let me = self.cluster.book.me();
@@ -140,7 +153,10 @@ impl ShardPlane {
         let data = route.replicas.iter().filter(|replica| !replica.witness).map(|replica| replica.node);
         let others: Vec<u64> = data.filter(|node| *node != me.0).collect();
         let known = Some(route.leader).filter(|leader| *leader != 0 && *leader != me.0);
-        let node = known.or_else(|| others.first().copied());
+        let away = self.away.lock();
+        let answers = |node: &u64| away.get(&NodeId(*node)).is_none_or(|since| since.elapsed() >= AWAY);
+        let node =
+            known.filter(answers).or_else(|| others.iter().copied().find(answers)).or_else(|| others.first().copied());
         node.map(NodeId).ok_or_else(|| {
             let status = Status::unavailable("no replica of the shard leads, as far as this node knows; try again");
             elsewhere::with_routes(status, vec![route])
