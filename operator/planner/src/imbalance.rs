@@ -1,0 +1,99 @@
+//! How unequal the nodes of a pool are: the definition is in docs/planner.md.
+
+use crate::{FleetState, NodeId, PoolName};
+
+/// Under this mean utilisation deviations are measured against it instead: nodes that are nearly empty differ much
+/// and nobody is hurt.
+pub(crate) const FLOOR: f64 = 0.05;
+
+/// How much the nodes of a pool deviate from their mean, in percent of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Imbalance {
+    /// By bytes of all tiers.
+    pub disk: Deviation,
+    /// By processor time.
+    pub load: Deviation,
+}
+
+/// The largest deviation of a resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Deviation {
+    /// In percent of the mean.
+    pub percent: f64,
+    /// The node that deviates so; none where nobody deviates.
+    pub node: Option<NodeId>,
+    /// The mean utilisation, weighted by capacity, as a share.
+    pub mean: f64,
+}
+
+impl Imbalance {
+    /// The larger of the two: what the policy bounds.
+    #[must_use]
+    pub const fn score(&self) -> f64 {
+        self.disk.percent.max(self.load.percent)
+    }
+}
+
+/// The imbalance of a pool as it was measured.
+#[must_use]
+pub fn imbalance(fleet: &FleetState, pool: &PoolName) -> Imbalance {
+    let nodes = || fleet.nodes().iter().filter(|node| node.pool == *pool && node.stays());
+    let used = |node: &crate::fleet::Node| node.tiers.iter().map(|tier| tier.used).sum::<u64>() as f64;
+    Imbalance {
+        disk: deviation(nodes().map(|node| (node.id, used(node), node.capacity() as f64))),
+        load: deviation(nodes().map(|node| (node.id, node.load.cpu_used, node.load.cpu_cores))),
+    }
+}
+
+/// The largest deviation of (node, used, capacity); of equal ones the first.
+pub(crate) fn deviation(nodes: impl Iterator<Item = (NodeId, f64, f64)> + Clone) -> Deviation {
+    let (used, capacity) = nodes.clone().fold((0.0, 0.0), |(used, capacity), node| (used + node.1, capacity + node.2));
+    if capacity <= 0.0 {
+        return Deviation::default();
+    }
+    let mean = used / capacity;
+    let mut worst = Deviation { percent: 0.0, node: None, mean };
+    for (node, used, capacity) in nodes {
+        let percent = deviation_percent(used / capacity, mean);
+        if percent > worst.percent {
+            worst = Deviation { percent, node: Some(node), mean };
+        }
+    }
+    worst
+}
+
+/// How far a utilisation is from the mean, in percent of it.
+pub(crate) fn deviation_percent(utilisation: f64, mean: f64) -> f64 {
+    (utilisation - mean).abs() / mean.max(FLOOR) * 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(nodes: &[(f64, f64)]) -> Deviation {
+        deviation(nodes.iter().zip(1..).map(|((used, capacity), id)| (NodeId(id), *used, *capacity)))
+    }
+
+    #[test]
+    fn nodes_of_different_capacity_are_equal_where_their_shares_are() {
+        assert_eq!(of(&[(50.0, 100.0), (400.0, 800.0)]).percent, 0.0);
+    }
+
+    #[test]
+    fn the_deviation_is_that_of_the_node_farthest_from_the_mean_weighted_by_capacity() {
+        let deviation = of(&[(60.0, 100.0), (10.0, 100.0), (80.0, 100.0)]);
+        assert_eq!((deviation.node, deviation.mean), (Some(NodeId(2)), 0.5));
+        assert!((deviation.percent - 80.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn nodes_that_are_nearly_empty_are_not_called_unequal() {
+        assert!(of(&[(0.1, 100.0), (0.0, 100.0)]).percent < 2.0);
+    }
+
+    #[test]
+    fn no_nodes_are_in_balance() {
+        assert_eq!(of(&[]), Deviation::default());
+    }
+}
