@@ -44,6 +44,10 @@ pub struct MigrationPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "pool_names")]
     pub pools: Vec<String>,
+    /// Whether moves between nodes that can wait are made, of pools with `replication`. Copies that are missing are always
+    /// made anew.
+    #[serde(default)]
+    pub mode: Mode,
     /// Whether the nodes move data between media. Paused, they make no space either: the fastest tier fills with what is
     /// written, and once its device is under its reserve writes are refused.
     #[serde(default)]
@@ -96,6 +100,16 @@ fn temperatures(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
             "message": "temperatures must be given by the names of StorageTiers",
         }],
     })
+}
+
+/// Whether moves between nodes that can wait are made.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They are, as the planner sees fit.
+    Auto,
+    /// They are not.
+    #[default]
+    Paused,
 }
 
 /// Whether the nodes move data between media.
@@ -174,6 +188,8 @@ pub struct ValidatedPolicy {
     pub cluster: ClusterName,
     /// The pools it is for; all if empty.
     pub pools: Vec<PoolName>,
+    /// Whether moves between nodes that can wait are made.
+    pub mode: Mode,
     /// Whether the nodes move data between media.
     pub tiering: Tiering,
     /// What earns a key its place, by tier.
@@ -207,6 +223,7 @@ impl TryFrom<&MigrationPolicySpec> for ValidatedPolicy {
         Ok(Self {
             cluster: field("spec.cluster", &spec.cluster)?,
             pools: pools.collect::<Result<_, _>>()?,
+            mode: spec.mode,
             tiering: spec.tiering,
             temperatures,
             evaluation_interval: field("spec.evaluationInterval", &spec.evaluation_interval)?,

@@ -19,7 +19,7 @@ pub use migration::{
     ValidatedKeyRange, ValidatedMigration,
 };
 pub use migration_policy::{
-    Budget, MigrationPolicy, MigrationPolicySpec, MigrationPolicyStatus, Temperature, Tiering, ValidatedPolicy,
+    Budget, MigrationPolicy, MigrationPolicySpec, MigrationPolicyStatus, Mode, Temperature, Tiering, ValidatedPolicy,
     ValidatedTemperature,
 };
 pub use storage_cluster::{

@@ -6,7 +6,7 @@ use super::path::{FieldPath, Step};
 const NOT_YET: &str = "which this version does not have";
 
 /// Kind, field, what it is for, what to do instead.
-const FIELDS: [(&str, &str, &str, &str); 20] = [
+const FIELDS: [(&str, &str, &str, &str); 19] = [
     ("StorageCluster", "spec.image", "names the image of the pods of a cluster", "use `version`"),
     ("StorageCluster", "spec.defaults", "gives defaults for pools", "write them in each StoragePool"),
     (
@@ -22,7 +22,6 @@ const FIELDS: [(&str, &str, &str, &str); 20] = [
     ("StoragePool", "spec.tiers.storageClassName", "chooses the volumes of pods", "leave it out"),
     ("StorageTier", "spec.storageClassName", "chooses the volumes of pods", "leave it out"),
     ("StorageNode", "spec.offline", "moves a node's replicas away", "stop the node's fleet, or delete its pool"),
-    ("MigrationPolicy", "spec.mode", "governs moves between nodes", "use `tiering` for moves between media"),
     ("MigrationPolicy", "spec.triggers", "starts moves between nodes", "use `temperatures` for moves between media"),
     ("MigrationPolicy", "spec.cooldown", "parts moves between nodes", "use `minResidency` for moves between media"),
     ("MigrationPolicy", "spec.windows", "limits moves to times of the day", "use `tiering: Paused` and `Auto` in turn"),

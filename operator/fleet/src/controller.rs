@@ -5,6 +5,7 @@
 
 mod begin;
 mod migrate;
+mod rebalance;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub struct Controller<H> {
     failures: BTreeMap<String, (String, Instant)>,
     /// Nodes that could not be started when it was last tried, and why.
     unstarted: BTreeMap<String, String>,
+    rebalancing: rebalance::Rebalancing,
 }
 
 impl<H: Home> Controller<H> {
@@ -80,6 +82,7 @@ impl<H: Home> Controller<H> {
             figures_written: BTreeMap::new(),
             failures: BTreeMap::new(),
             unstarted: BTreeMap::new(),
+            rebalancing: rebalance::Rebalancing::default(),
         })
     }
 
@@ -128,6 +131,7 @@ impl<H: Home> Controller<H> {
                 // The object says something that this round has not read.
                 return Ok(Round { wanted: desired.nodes.len(), ..Round::default() });
             }
+            self.rebalance(&desired).await;
             steps = self.migrate(&objects, &desired, &observed).await;
         }
         self.memory.moves = self.moves.ids();

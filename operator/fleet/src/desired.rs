@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use thermocline_crds::v1alpha1::{
-    MigrationPolicy, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedReplication, ValidatedTier,
+    MigrationPolicy, Mode, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedReplication, ValidatedTier,
 };
 use thermocline_crds::{Kind, Object, Validated};
 use thermocline_node_config::{Listen, NodeConfig, ShardsConfig};
@@ -29,6 +29,8 @@ pub struct DesiredNode {
     pub policy: v1::Policy,
     /// The settings of its tiers.
     pub tiers: v1::SetTiersRequest,
+    /// Whether moves between nodes that can wait are made.
+    pub mode: Mode,
     /// How often its pool keeps data; `None`: the node keeps its keys alone.
     pub replication: Option<ValidatedReplication>,
 }
@@ -153,6 +155,7 @@ fn add_pool(
             policy: policy_message(chosen.map(|(_, policy)| *policy), faster, policy.generation),
             tiers: v1::SetTiersRequest { generation: tiers_generation, tiers: settings.clone() },
             replication: pool.replication,
+            mode: chosen.map_or(Mode::Paused, |(_, policy)| policy.mode),
         };
         desired.nodes.insert(name, node);
     }

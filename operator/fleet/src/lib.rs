@@ -24,6 +24,7 @@ pub mod local;
 pub mod migration;
 pub mod moves;
 pub mod policy_message;
+pub mod rebalance;
 pub mod reconcile;
 pub mod render;
 pub mod revision;

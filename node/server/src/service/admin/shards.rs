@@ -308,5 +308,7 @@ fn job(job: &Job, end: Option<&JobEnd>) -> v1::ShardJob {
         message: end.map(|end| end.message.clone()).unwrap_or_default(),
         began_at_ms: job.begun_at_millis,
         ended_at_ms: end.map_or(0, |end| end.at_millis),
+        witness: job.kind.arriving().is_some_and(|(_, _, role)| role == Role::Witness),
+        leaving: job.kind.leaving().map_or(0, |(replica, _)| replica.0),
     }
 }

@@ -1,0 +1,149 @@
+//! The part of a round that moves shards between nodes: asks the planner, and gives its proposals to the shards' leaders as
+//! orders. What a leader has taken is its own business from then on; whether it is done shows in what the nodes say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use thermocline_crds::Kind;
+use thermocline_crds::v1alpha1::Mode;
+use thermocline_planner::{Change, FleetState, Moment, Plan, ShardId};
+use thermocline_proto::v1;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Controller;
+use crate::chain::chain;
+use crate::desired::Desired;
+use crate::home::Home;
+use crate::rebalance::{self, Heard, Known, Order};
+use crate::watch;
+
+/// Between two rounds of planning.
+const EVERY: Duration = Duration::from_secs(1);
+/// A leader takes an order so soon, or is asked again after the next round.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// An order that was taken shows in what the nodes say after so long.
+const SHOWS_AFTER: Duration = Duration::from_secs(3);
+
+/// What is remembered of moves between nodes from round to round.
+#[derive(Default)]
+pub(super) struct Rebalancing {
+    planned: Option<Instant>,
+    /// What each node said last, and when.
+    heard: BTreeMap<String, (v1::NodeStatus, Instant)>,
+    /// Orders that were given, until they show in what the nodes say.
+    given: BTreeMap<ShardId, (Change, Instant)>,
+    asking: JoinSet<(Order, Result<(), String>)>,
+}
+
+impl Rebalancing {
+    fn hear(&mut self, statuses: BTreeMap<String, v1::NodeStatus>) {
+        let now = Instant::now();
+        for (name, status) in statuses {
+            self.heard.insert(name, (status, now));
+        }
+    }
+
+    fn known(&self) -> Known {
+        let known = self
+            .heard
+            .iter()
+            .map(|(name, (status, at))| (name.clone(), Heard { status: status.clone(), ago: at.elapsed() }));
+        known.collect()
+    }
+}
+
+impl<H: Home> Controller<H> {
+    pub(super) async fn rebalance(&mut self, desired: &Desired) {
+        let statuses = self.watches.latest();
+        let nodes: BTreeMap<String, v1::NodeStatus> = statuses
+            .into_iter()
+            .filter(|(name, _)| desired.nodes.get(name).is_some_and(|node| node.replication.is_some()))
+            .collect();
+        if nodes.is_empty() && self.rebalancing.heard.is_empty() {
+            return;
+        }
+        self.rebalancing.hear(nodes);
+        self.take_answers().await;
+        if desired.paused || self.rebalancing.planned.is_some_and(|at| at.elapsed() < EVERY) {
+            return;
+        }
+        self.rebalancing.planned = Some(Instant::now());
+        self.rebalancing.given.retain(|_, (_, since)| since.elapsed() < SHOWS_AFTER);
+        if let Some(plan) = self.plan(desired).await {
+            self.give(&plan, desired).await;
+        }
+    }
+
+    async fn take_answers(&mut self) {
+        while let Some(answered) = self.rebalancing.asking.try_join_next() {
+            let Ok((order, outcome)) = answered else { continue };
+            let what = order.change.to_string();
+            match outcome {
+                Ok(()) => self.note(Kind::StoragePool, "shards", "Moving", &what).await,
+                Err(reason) => {
+                    self.rebalancing.given.remove(&order.change.shard());
+                    self.failed(Kind::StoragePool, "shards", "MoveRefused", &format!("{what}: {reason}")).await;
+                }
+            }
+        }
+    }
+
+    async fn plan(&mut self, desired: &Desired) -> Option<Plan> {
+        let now = Moment(u64::try_from((self.clock)().as_millisecond()).unwrap_or_default());
+        let given: Vec<Change> = self.rebalancing.given.values().map(|(change, _)| change.clone()).collect();
+        let parts = rebalance::fleet_parts(desired, &self.rebalancing.known(), &given, now);
+        let state = match FleetState::new(parts) {
+            Ok(state) => state,
+            Err(error) => {
+                // Nodes speak at different moments: what contradicts itself now agrees a moment later.
+                tracing::debug!(error = chain(&error), "what the nodes say does not make a fleet");
+                return None;
+            }
+        };
+        let plan = thermocline_planner::plan(&state, &rebalance::policies(desired), now);
+        for (kind, count, examples) in plan.refusals.iter() {
+            if let Some(example) = examples.first() {
+                tracing::debug!(?kind, count, %example, "the planner refuses");
+            }
+        }
+        Some(plan)
+    }
+
+    /// Gives what may be done to the leaders.
+    async fn give(&mut self, plan: &Plan, desired: &Desired) {
+        let auto = desired.nodes.values().any(|node| node.mode == Mode::Auto);
+        for proposal in plan.proposals.iter().filter(|proposal| auto || rebalance::must_be_done(proposal)) {
+            let shard = proposal.change.shard();
+            if self.rebalancing.given.contains_key(&shard) {
+                continue;
+            }
+            let job = u64::try_from((self.clock)().as_microsecond()).unwrap_or(1);
+            let Some(order) = rebalance::order(proposal, job) else { continue };
+            let Some(uri) = self.leader_of(shard) else { continue };
+            self.rebalancing.given.insert(shard, (order.change.clone(), Instant::now()));
+            self.rebalancing.asking.spawn(ask(uri, order));
+        }
+    }
+
+    /// Where the node is that leads a shard.
+    fn leader_of(&self, shard: ShardId) -> Option<String> {
+        let leads = |status: &v1::NodeStatus| status.shards.iter().any(|told| told.shard == shard.0 && told.leads);
+        let statuses = self.watches.latest();
+        let (name, _) = statuses.iter().find(|(_, status)| leads(status))?;
+        self.watches.heard_at(name)
+    }
+}
+
+async fn ask(uri: String, order: Order) -> (Order, Result<(), String>) {
+    let outcome = async {
+        let mut client = watch::admin(&uri).map_err(|error| error.to_string())?;
+        match tokio::time::timeout(PATIENCE, client.change_shard(order.request.clone())).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+        }
+    };
+    let outcome = outcome.await;
+    (order, outcome)
+}

@@ -1,0 +1,221 @@
+//! The fleet as the planner sees it, from what the nodes say.
+//!
+//! A node is silent since somebody last heard of it, the fleet on its status stream or another node: one that only the fleet
+//! does not hear is not lost. What a silent node said last counts for what it holds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use thermocline_planner::fleet::{
+    Availability, FleetParts, MoveRecord, Node, NodeLoad, OpenMove, OpenPhase, Replica, Role, Shard, ShardLoad,
+    ShardTimes, Tier,
+};
+use thermocline_planner::{
+    Change, Epoch, HealthSignals, LogId, Moment, NodeId, Priority, Proposal, Reason, ReplicaId, ShardId, TierRank, Zone,
+};
+use thermocline_proto::v1;
+
+use crate::desired::Desired;
+
+/// Ten gigabits: what a network carries is not measured yet.
+const BANDWIDTH: u64 = 1_250_000_000;
+
+/// What is known of a node.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// What it said last.
+    pub status: v1::NodeStatus,
+    /// How long ago the fleet heard it.
+    pub ago: Duration,
+}
+
+/// What is known of all nodes, by name; also of those that are silent now.
+pub type Known = BTreeMap<String, Heard>;
+
+/// Whether a proposal is made although nothing says that moves between nodes are wanted: data has fewer copies than declared.
+#[must_use]
+pub fn must_be_done(proposal: &Proposal) -> bool {
+    proposal.priority == Priority::Critical
+}
+
+/// What the planner judges. `open` are the orders that were given and that no node tells of yet.
+#[must_use]
+pub fn fleet_parts(desired: &Desired, known: &Known, open: &[Change], now: Moment) -> FleetParts {
+    let nodes = known.iter().filter_map(|(name, heard)| {
+        let pool = desired.nodes.get(name).filter(|node| node.replication.is_some()).map(|node| node.pool.clone());
+        // One that nothing asks for any more may still hold data.
+        let pool = pool.or_else(|| crate::desired::pool_of(name).map(str::to_owned))?;
+        Some(node(name, &pool, heard, known, now))
+    });
+    let nodes: Vec<Node> = nodes.filter(|node| node.id.0 != 0).collect();
+    let mut shards: BTreeMap<u64, (&v1::ShardStatus, &str)> = BTreeMap::new();
+    for (name, heard) in known {
+        for told in &heard.status.shards {
+            // A leader knows best; of two the later one. One that was silent for long leads nothing.
+            let rank = |of: &v1::ShardStatus| (of.leads, of.term, of.applied);
+            if shards.get(&told.shard).is_none_or(|(best, _)| rank(best) < rank(told)) && !told.members.is_empty() {
+                shards.insert(told.shard, (told, name));
+            }
+        }
+    }
+    let pool_of = |name: &str| crate::desired::pool_of(name).unwrap_or_default().to_owned();
+    let mut parts = FleetParts { nodes, ..FleetParts::default() };
+    for (told, by) in shards.values() {
+        let shard = shard(told, &pool_of(by), known);
+        // A node of which nothing at all is known leaves the planner nothing to judge by.
+        if shard.replicas.iter().all(|replica| parts.nodes.iter().any(|node| node.id == replica.node)) {
+            parts.open.extend(told.job.as_ref().map(|job| open_move(told, job)));
+            parts.history.extend(told.ended.iter().map(|job| ended(told, job)));
+            parts.shards.push(shard);
+        }
+    }
+    let busy: Vec<ShardId> = parts.open.iter().map(|open| open.change.shard()).collect();
+    let given = open.iter().filter(|change| change.shards().all(|shard| !busy.contains(&shard)));
+    parts.open.extend(given.map(|change| running(change.clone())));
+    parts
+}
+
+fn running(change: Change) -> OpenMove {
+    OpenMove { change, reason: Reason::Rebalance, priority: Priority::Normal, phase: OpenPhase::Running, bytes: 0 }
+}
+
+fn node(name: &str, pool: &str, heard: &Heard, known: &Known, now: Moment) -> Node {
+    let status = &heard.status;
+    let peers = known.values().filter(|other| other.status.node_id != status.node_id).filter_map(|other| {
+        let trip = other.status.round_trips.iter().find(|trip| trip.node == status.node_id)?;
+        Some(Duration::from_millis(trip.heard_ms_ago) + other.ago)
+    });
+    let silent_for = peers.chain([heard.ago]).min().unwrap_or(heard.ago);
+    let availability =
+        if heard.ago.is_zero() { Availability::Live } else { Availability::Silent { since: now - silent_for } };
+    let load = status.load.unwrap_or_default();
+    let operations = status.operations.unwrap_or_default();
+    let zones: BTreeMap<u64, &str> =
+        known.values().map(|other| (other.status.node_id, other.status.zone.as_str())).collect();
+    let mut latency: BTreeMap<Zone, Duration> = BTreeMap::new();
+    for trip in &status.round_trips {
+        let Some(zone) = zones.get(&trip.node).filter(|zone| **zone != status.zone) else { continue };
+        let trip = Duration::from_micros(trip.micros);
+        let nearest = latency.entry((*zone).into()).or_insert(trip);
+        *nearest = (*nearest).min(trip);
+    }
+    Node {
+        id: NodeId(status.node_id),
+        name: name.to_owned(),
+        zone: status.zone.as_str().into(),
+        pool: pool.into(),
+        availability,
+        tiers: status.tiers.iter().map(tier).collect(),
+        load: NodeLoad {
+            cpu_cores: 1.0,
+            cpu_used: finite(load.cpu_percent / 100.0),
+            memory: load.memory_limit_bytes.max(1),
+            memory_used: load.memory_bytes,
+            io_busy: finite(load.io_percent / 100.0).min(1.0),
+            bandwidth: BANDWIDTH,
+            network_used: 0,
+        },
+        signals: HealthSignals {
+            failures: 0,
+            response_time: Duration::from_nanos(operations.read_p99_nanos.max(operations.write_p99_nanos)),
+            uptime: Duration::from_millis(status.uptime_ms),
+        },
+        latency,
+        clients: BTreeMap::new(),
+    }
+}
+
+fn finite(figure: f64) -> f64 {
+    if figure.is_finite() { figure.max(0.0) } else { 0.0 }
+}
+
+fn rank(rank: u32) -> TierRank {
+    TierRank(u16::try_from(rank).unwrap_or(u16::MAX))
+}
+
+fn tier(tier: &v1::TierStatus) -> Tier {
+    let high_percent = finite(tier.high_watermark * 100.0);
+    Tier {
+        name: tier.name.as_str().into(),
+        rank: rank(tier.rank),
+        capacity: tier.capacity_bytes.max(1),
+        used: tier.used_bytes,
+        low_percent: finite(tier.low_watermark * 100.0).min(high_percent),
+        high_percent,
+        degraded: false,
+    }
+}
+
+fn shard(told: &v1::ShardStatus, pool: &str, known: &Known) -> Shard {
+    let member_status = |member: &v1::MemberStatus| {
+        let on = known.values().find(|heard| heard.status.node_id == member.node)?;
+        on.status.shards.iter().find(|shard| shard.replica == member.replica)
+    };
+    let replica = |member: &v1::MemberStatus| Replica {
+        id: ReplicaId(member.replica),
+        node: NodeId(member.node),
+        role: match (member.witness, member.votes) {
+            (true, _) => Role::Witness,
+            (false, true) => Role::Data,
+            (false, false) => Role::Learner,
+        },
+        leader: told.leads && member.replica == told.replica,
+        lag: member.lag.unwrap_or_default(),
+        needs_snapshot: false,
+        healthy: member_status(member).is_some_and(|status| status.failure.is_empty()),
+    };
+    let ranks: BTreeMap<&str, u32> =
+        known.values().flat_map(|heard| &heard.status.tiers).map(|tier| (tier.name.as_str(), tier.rank)).collect();
+    let bytes = told.bytes.iter().filter_map(|of| Some((rank(*ranks.get(of.tier.as_str())?), of.bytes)));
+    let last_move = told.ended.iter().map(|job| Moment(job.ended_at_ms)).max();
+    Shard {
+        id: ShardId(told.shard),
+        pool: pool.into(),
+        start: told.start.to_vec(),
+        end: (!told.end.is_empty()).then(|| told.end.to_vec()),
+        epoch: Epoch(told.epoch),
+        membership: LogId { term: told.term, index: told.members_changed_at },
+        bytes: bytes.collect(),
+        keys: 0,
+        load: ShardLoad {
+            reads: finite(told.reads_per_second),
+            writes: finite(told.writes_per_second),
+            ..ShardLoad::default()
+        },
+        split_keys: Vec::new(),
+        times: ShardTimes { last_move, ..ShardTimes::default() },
+        clients: BTreeMap::new(),
+        replicas: told.members.iter().map(replica).collect(),
+    }
+}
+
+fn change(told: &v1::ShardStatus, job: &v1::ShardJob) -> Change {
+    let shard = ShardId(told.shard);
+    let role = if job.witness { Role::Witness } else { Role::Data };
+    let (replica, from, to) = (ReplicaId(job.leaving), NodeId(job.from), NodeId(job.to));
+    match job.kind.as_str() {
+        "AddReplica" => Change::AddReplica { shard, role, to },
+        "RemoveReplica" => Change::RemoveReplica { shard, replica, role, from },
+        _ => Change::MoveReplica { shard, replica, role, from, to, exchange: None },
+    }
+}
+
+fn open_move(told: &v1::ShardStatus, job: &v1::ShardJob) -> OpenMove {
+    let bytes = told.bytes.iter().map(|of| of.bytes).sum();
+    OpenMove { bytes, ..running(change(told, job)) }
+}
+
+fn ended(told: &v1::ShardStatus, job: &v1::ShardJob) -> MoveRecord {
+    MoveRecord {
+        ended: Moment(job.ended_at_ms),
+        change: change(told, job),
+        // Why is not written into the shard's log; of what is over only when counts.
+        reason: Reason::Rebalance,
+        bytes: told.bytes.iter().map(|of| of.bytes).sum(),
+        completed: job.outcome == "Done",
+    }
+}
+
+#[cfg(test)]
+#[path = "state_test.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+#![allow(clippy::unwrap_used)]
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use thermocline_crds::validate;
+use thermocline_planner::{FleetState, plan};
+
+use super::*;
+use crate::home::Placement;
+use crate::rebalance::policies;
+use crate::revision::Memory;
+
+const NOW: Moment = Moment(1_000_000_000);
+
+/// A member: replica, node, whether it is a witness.
+type Member = (u64, u64, bool);
+
+fn shard(number: u64, replica: u64, leads: bool, members: &[Member]) -> v1::ShardStatus {
+    let member = |(replica, node, witness): &Member| v1::MemberStatus {
+        replica: *replica,
+        node: *node,
+        witness: *witness,
+        votes: true,
+        lag: Some(0),
+    };
+    let bytes = vec![v1::TierBytes { tier: "hot".to_owned(), bytes: 1 << 20 }];
+    v1::ShardStatus {
+        shard: number,
+        epoch: 1,
+        start: vec![u8::try_from(number).unwrap()].into(),
+        end: vec![u8::try_from(number + 1).unwrap()].into(),
+        replica,
+        leads,
+        term: 1,
+        bytes,
+        members: members.iter().map(member).collect(),
+        ..v1::ShardStatus::default()
+    }
+}
+
+fn heard(node: u64, ago: u64, shards: Vec<v1::ShardStatus>) -> Heard {
+    let tier = v1::TierStatus {
+        name: "hot".to_owned(),
+        capacity_bytes: 1 << 30,
+        used_bytes: 1 << 20,
+        high_watermark: 0.85,
+        low_watermark: 0.75,
+        ..v1::TierStatus::default()
+    };
+    let load = v1::DeviceLoad { memory_limit_bytes: 1 << 30, ..v1::DeviceLoad::default() };
+    let status = v1::NodeStatus {
+        node_id: node,
+        uptime_ms: 3_600_000,
+        tiers: vec![tier],
+        load: Some(load),
+        shards,
+        ..v1::NodeStatus::default()
+    };
+    Heard { status, ago: Duration::from_secs(ago) }
+}
+
+/// A pool of so many nodes, each shard on two and a witness.
+fn desired(nodes: usize) -> Desired {
+    let text = format!(
+        "
+{{apiVersion: thermocline.dev/v1alpha1, kind: StorageCluster, metadata: {{name: demo}}, spec: {{version: 0.1.0}}}}
+---
+{{apiVersion: thermocline.dev/v1alpha1, kind: StorageTier, metadata: {{name: hot}},
+ spec: {{cluster: demo, rank: 0, medium: NVMe, size: 1Gi}}}}
+---
+{{apiVersion: thermocline.dev/v1alpha1, kind: StoragePool, metadata: {{name: main}},
+ spec: {{cluster: demo, replicas: {nodes}, replication: {{}}, tiers: [{{name: hot}}]}}}}
+"
+    );
+    let objects = validate::manifest(&text).unwrap().into_iter().map(|located| located.object).collect::<Vec<_>>();
+    let placement = Placement { first_address: Ipv4Addr::LOCALHOST, nodes_folder: Path::new("/nodes") };
+    crate::desired::desired(&objects, placement, &mut Memory::default())
+}
+
+fn planned(known: &Known) -> Vec<Change> {
+    let desired = desired(known.len());
+    let state = FleetState::new(fleet_parts(&desired, known, &[], NOW)).unwrap();
+    plan(&state, &policies(&desired), NOW).proposals.into_iter().map(|proposal| proposal.change).collect()
+}
+
+fn named(nodes: Vec<Heard>) -> Known {
+    nodes.into_iter().enumerate().map(|(number, heard)| (format!("main-{number}"), heard)).collect()
+}
+
+#[test]
+fn a_shard_with_one_replica_grows_to_what_its_pool_declares() {
+    let known =
+        named(vec![heard(1, 0, vec![shard(1, 10, true, &[(10, 1, false)])]), heard(2, 0, vec![]), heard(3, 0, vec![])]);
+    let changes = planned(&known);
+    assert!(matches!(changes[..], [Change::AddReplica { shard: ShardId(1), role: Role::Data, .. }]), "{changes:?}");
+}
+
+#[test]
+fn a_node_that_nobody_has_heard_for_long_is_replaced_and_one_that_its_peers_hear_is_not() {
+    let members = [(10, 1, false), (11, 2, false), (12, 3, true)];
+    let nodes = || {
+        vec![
+            heard(1, 0, vec![shard(1, 10, true, &members)]),
+            heard(2, 60, vec![shard(1, 11, false, &members)]),
+            heard(3, 0, vec![shard(1, 12, false, &members)]),
+            heard(4, 0, vec![]),
+        ]
+    };
+    let lost = planned(&named(nodes()));
+    assert!(lost.iter().any(|change| change.to() == Some(NodeId(4))), "{lost:?}");
+    let mut reachable = nodes();
+    reachable[0].status.round_trips = vec![v1::RoundTrip { node: 2, micros: 100, heard_ms_ago: 500 }];
+    assert_eq!(planned(&named(reachable)), []);
+}
+
+#[test]
+fn a_shard_whose_leader_is_at_work_on_a_job_is_left_alone() {
+    let mut busy = shard(1, 10, true, &[(10, 1, false)]);
+    busy.job = Some(v1::ShardJob { job: 5, kind: "AddReplica".to_owned(), to: 2, ..v1::ShardJob::default() });
+    let known = named(vec![heard(1, 0, vec![busy]), heard(2, 0, vec![]), heard(3, 0, vec![])]);
+    assert_eq!(planned(&known), []);
+}
