@@ -1,7 +1,7 @@
 //! The part of a round that moves shards between nodes: asks the planner, and gives its proposals to the shards' leaders as
 //! orders. What a leader has taken is its own business from then on; whether it is done shows in what the nodes say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use thermocline_crds::Kind;
@@ -22,6 +22,8 @@ use crate::watch;
 const EVERY: Duration = Duration::from_secs(1);
 /// A leader takes an order so soon, or is asked again after the next round.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// A silent node that has no members is forgotten after so long.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// An order that was taken shows in what the nodes say after so long.
 const SHOWS_AFTER: Duration = Duration::from_secs(3);
 
@@ -29,8 +31,8 @@ const SHOWS_AFTER: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub(super) struct Rebalancing {
     planned: Option<Instant>,
-    /// What each node said last, and when.
-    heard: BTreeMap<String, (v1::NodeStatus, Instant)>,
+    /// By a node's number: its name, what it said last, and when.
+    heard: BTreeMap<u64, (String, v1::NodeStatus, Instant)>,
     /// Orders that were given, until they show in what the nodes say.
     given: BTreeMap<ShardId, (Change, Instant)>,
     asking: JoinSet<(Order, Result<(), String>)>,
@@ -40,16 +42,34 @@ impl Rebalancing {
     fn hear(&mut self, statuses: BTreeMap<String, v1::NodeStatus>) {
         let now = Instant::now();
         for (name, status) in statuses {
-            self.heard.insert(name, (status, now));
+            self.heard.insert(status.node_id, (name, status, now));
         }
+        // From now on they are waited for.
+        for stranger in rebalance::strangers(&self.known()) {
+            let status = v1::NodeStatus { node_id: stranger, ..v1::NodeStatus::default() };
+            self.heard.insert(stranger, (format!("node {stranger}"), status, now));
+        }
+        let members: BTreeSet<u64> = self.members();
+        self.heard.retain(|node, (_, _, at)| members.contains(node) || at.elapsed() < FORGOTTEN);
+    }
+
+    /// The nodes that have members of shards.
+    fn members(&self) -> BTreeSet<u64> {
+        let shards = self.heard.values().flat_map(|(_, status, _)| &status.shards).filter(|shard| shard.leads);
+        shards.flat_map(|shard| &shard.members).map(|member| member.node).collect()
     }
 
     fn known(&self) -> Known {
-        let known = self
-            .heard
-            .iter()
-            .map(|(name, (status, at))| (name.clone(), Heard { status: status.clone(), ago: at.elapsed() }));
+        let known = self.heard.iter().map(|(node, (name, status, at))| {
+            (*node, Heard { name: name.clone(), status: status.clone(), ago: at.elapsed() })
+        });
         known.collect()
+    }
+
+    /// A text of the planner with the names of the nodes instead of their numbers.
+    fn in_words(&self, change: &Change) -> String {
+        let numbers = self.heard.iter().map(|(node, (name, ..))| (format!("node {node}"), name));
+        numbers.fold(change.to_string(), |text, (number, name)| text.replace(&number, name))
     }
 }
 
@@ -78,12 +98,13 @@ impl<H: Home> Controller<H> {
     async fn take_answers(&mut self) {
         while let Some(answered) = self.rebalancing.asking.try_join_next() {
             let Ok((order, outcome)) = answered else { continue };
-            let what = order.change.to_string();
+            let what = self.rebalancing.in_words(&order.change);
+            let pool = order.pool.clone();
             match outcome {
-                Ok(()) => self.note(Kind::StoragePool, "shards", "Moving", &what).await,
+                Ok(()) => self.note(Kind::StoragePool, &pool, "Moving", &what).await,
                 Err(reason) => {
                     self.rebalancing.given.remove(&order.change.shard());
-                    self.failed(Kind::StoragePool, "shards", "MoveRefused", &format!("{what}: {reason}")).await;
+                    self.failed(Kind::StoragePool, &pool, "MoveRefused", &format!("{what}: {reason}")).await;
                 }
             }
         }

@@ -7,4 +7,4 @@ mod state;
 
 pub use order::{Order, order};
 pub use policies::policies;
-pub use state::{Heard, Known, fleet_parts, must_be_done};
+pub use state::{Heard, Known, fleet_parts, must_be_done, strangers};

@@ -12,6 +12,8 @@ pub struct Order {
     pub request: v1::ChangeShardRequest,
     /// What it does.
     pub change: Change,
+    /// The pool whose shard it is.
+    pub pool: String,
 }
 
 /// The order for a proposal; `None` where nodes cannot carry it out. `job` is unlike any other of the shard.
@@ -40,5 +42,5 @@ pub fn order(proposal: &Proposal, job: u64) -> Option<Order> {
         epoch: proposal.precondition.epoch.0,
         change: Some(ask),
     };
-    Some(Order { request, change: proposal.change.clone() })
+    Some(Order { request, change: proposal.change.clone(), pool: proposal.pool.as_str().to_owned() })
 }

@@ -3,7 +3,7 @@
 //! A node is silent since somebody last heard of it, the fleet on its status stream or another node: one that only the fleet
 //! does not hear is not lost. What a silent node said last counts for what it holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use thermocline_planner::fleet::{
@@ -17,20 +17,34 @@ use thermocline_proto::v1;
 
 use crate::desired::Desired;
 
+/// Silent for less, a node is there: its stream was heard in one of the last rounds.
+const FRESH: Duration = Duration::from_secs(3);
 /// Ten gigabits: what a network carries is not measured yet.
 const BANDWIDTH: u64 = 1_250_000_000;
 
 /// What is known of a node.
 #[derive(Debug, Clone)]
 pub struct Heard {
+    /// Its name; of one that the fleet itself has never heard, its number.
+    pub name: String,
     /// What it said last.
     pub status: v1::NodeStatus,
     /// How long ago the fleet heard it.
     pub ago: Duration,
 }
 
-/// What is known of all nodes, by name; also of those that are silent now.
-pub type Known = BTreeMap<String, Heard>;
+/// What is known of all nodes, by their numbers; also of those that are silent now. One that lost its disks is another node
+/// under the same name.
+pub type Known = BTreeMap<u64, Heard>;
+
+/// Nodes that have members of shards, as their leaders say, and that nobody knows anything else of: a fleet that has just begun
+/// has not heard one that is gone.
+#[must_use]
+pub fn strangers(known: &Known) -> BTreeSet<u64> {
+    let shards = known.values().flat_map(|heard| &heard.status.shards).filter(|shard| shard.leads);
+    let members = shards.flat_map(|shard| &shard.members).map(|member| member.node);
+    members.filter(|node| !known.contains_key(node)).collect()
+}
 
 /// Whether a proposal is made although nothing says that moves between nodes are wanted: data has fewer copies than declared.
 #[must_use]
@@ -41,24 +55,23 @@ pub fn must_be_done(proposal: &Proposal) -> bool {
 /// What the planner judges. `open` are the orders that were given and that no node tells of yet.
 #[must_use]
 pub fn fleet_parts(desired: &Desired, known: &Known, open: &[Change], now: Moment) -> FleetParts {
-    let nodes = known.iter().filter_map(|(name, heard)| {
-        let pool = desired.nodes.get(name).filter(|node| node.replication.is_some()).map(|node| node.pool.clone());
-        // One that nothing asks for any more may still hold data.
-        let pool = pool.or_else(|| crate::desired::pool_of(name).map(str::to_owned))?;
-        Some(node(name, &pool, heard, known, now))
-    });
-    let nodes: Vec<Node> = nodes.filter(|node| node.id.0 != 0).collect();
-    let mut shards: BTreeMap<u64, (&v1::ShardStatus, &str)> = BTreeMap::new();
-    for (name, heard) in known {
+    // One that nothing asks for any more may still hold data, and so may one that only others know.
+    let some_pool = desired.nodes.values().find(|node| node.replication.is_some()).map(|node| node.pool.as_str());
+    let pool_of = |heard: &Heard| {
+        let of_name = crate::desired::pool_of(&heard.name).or(some_pool);
+        of_name.unwrap_or_default().to_owned()
+    };
+    let nodes: Vec<Node> = known.values().map(|heard| node(&pool_of(heard), heard, known, now)).collect();
+    let mut shards: BTreeMap<u64, (&v1::ShardStatus, &Heard)> = BTreeMap::new();
+    for heard in known.values() {
         for told in &heard.status.shards {
             // A leader knows best; of two the later one. One that was silent for long leads nothing.
             let rank = |of: &v1::ShardStatus| (of.leads, of.term, of.applied);
             if shards.get(&told.shard).is_none_or(|(best, _)| rank(best) < rank(told)) && !told.members.is_empty() {
-                shards.insert(told.shard, (told, name));
+                shards.insert(told.shard, (told, heard));
             }
         }
     }
-    let pool_of = |name: &str| crate::desired::pool_of(name).unwrap_or_default().to_owned();
     let mut parts = FleetParts { nodes, ..FleetParts::default() };
     for (told, by) in shards.values() {
         let shard = shard(told, &pool_of(by), known);
@@ -79,7 +92,7 @@ fn running(change: Change) -> OpenMove {
     OpenMove { change, reason: Reason::Rebalance, priority: Priority::Normal, phase: OpenPhase::Running, bytes: 0 }
 }
 
-fn node(name: &str, pool: &str, heard: &Heard, known: &Known, now: Moment) -> Node {
+fn node(pool: &str, heard: &Heard, known: &Known, now: Moment) -> Node {
     let status = &heard.status;
     let peers = known.values().filter(|other| other.status.node_id != status.node_id).filter_map(|other| {
         let trip = other.status.round_trips.iter().find(|trip| trip.node == status.node_id)?;
@@ -87,7 +100,7 @@ fn node(name: &str, pool: &str, heard: &Heard, known: &Known, now: Moment) -> No
     });
     let silent_for = peers.chain([heard.ago]).min().unwrap_or(heard.ago);
     let availability =
-        if heard.ago.is_zero() { Availability::Live } else { Availability::Silent { since: now - silent_for } };
+        if heard.ago < FRESH { Availability::Live } else { Availability::Silent { since: now - silent_for } };
     let load = status.load.unwrap_or_default();
     let operations = status.operations.unwrap_or_default();
     let zones: BTreeMap<u64, &str> =
@@ -101,11 +114,11 @@ fn node(name: &str, pool: &str, heard: &Heard, known: &Known, now: Moment) -> No
     }
     Node {
         id: NodeId(status.node_id),
-        name: name.to_owned(),
+        name: heard.name.clone(),
         zone: status.zone.as_str().into(),
         pool: pool.into(),
         availability,
-        tiers: status.tiers.iter().map(tier).collect(),
+        tiers: tiers(status),
         load: NodeLoad {
             cpu_cores: 1.0,
             cpu_used: finite(load.cpu_percent / 100.0),
@@ -133,6 +146,15 @@ fn rank(rank: u32) -> TierRank {
     TierRank(u16::try_from(rank).unwrap_or(u16::MAX))
 }
 
+/// Its tiers; of a node that has said nothing one that is full, so that nothing is placed there.
+fn tiers(status: &v1::NodeStatus) -> Vec<Tier> {
+    if !status.tiers.is_empty() {
+        return status.tiers.iter().map(tier).collect();
+    }
+    let full = v1::TierStatus { capacity_bytes: 1, used_bytes: 1, ..v1::TierStatus::default() };
+    vec![tier(&full)]
+}
+
 fn tier(tier: &v1::TierStatus) -> Tier {
     let high_percent = finite(tier.high_watermark * 100.0);
     Tier {
@@ -148,7 +170,7 @@ fn tier(tier: &v1::TierStatus) -> Tier {
 
 fn shard(told: &v1::ShardStatus, pool: &str, known: &Known) -> Shard {
     let member_status = |member: &v1::MemberStatus| {
-        let on = known.values().find(|heard| heard.status.node_id == member.node)?;
+        let on = known.get(&member.node)?;
         on.status.shards.iter().find(|shard| shard.replica == member.replica)
     };
     let replica = |member: &v1::MemberStatus| Replica {

@@ -57,7 +57,7 @@ fn heard(node: u64, ago: u64, shards: Vec<v1::ShardStatus>) -> Heard {
         shards,
         ..v1::NodeStatus::default()
     };
-    Heard { status, ago: Duration::from_secs(ago) }
+    Heard { name: format!("main-{node}"), status, ago: Duration::from_secs(ago) }
 }
 
 /// A pool of so many nodes, each shard on two and a witness.
@@ -85,13 +85,13 @@ fn planned(known: &Known) -> Vec<Change> {
 }
 
 fn named(nodes: Vec<Heard>) -> Known {
-    nodes.into_iter().enumerate().map(|(number, heard)| (format!("main-{number}"), heard)).collect()
+    nodes.into_iter().map(|heard| (heard.status.node_id, heard)).collect()
 }
 
 #[test]
 fn a_shard_with_one_replica_grows_to_what_its_pool_declares() {
     let known =
-        named(vec![heard(1, 0, vec![shard(1, 10, true, &[(10, 1, false)])]), heard(2, 0, vec![]), heard(3, 0, vec![])]);
+        named(vec![heard(1, 0, vec![shard(1, 10, true, &[(10, 1, false)])]), heard(2, 1, vec![]), heard(3, 1, vec![])]);
     let changes = planned(&known);
     assert!(matches!(changes[..], [Change::AddReplica { shard: ShardId(1), role: Role::Data, .. }]), "{changes:?}");
 }
@@ -120,4 +120,11 @@ fn a_shard_whose_leader_is_at_work_on_a_job_is_left_alone() {
     busy.job = Some(v1::ShardJob { job: 5, kind: "AddReplica".to_owned(), to: 2, ..v1::ShardJob::default() });
     let known = named(vec![heard(1, 0, vec![busy]), heard(2, 0, vec![]), heard(3, 0, vec![])]);
     assert_eq!(planned(&known), []);
+}
+
+#[test]
+fn a_member_on_a_node_that_the_fleet_has_never_heard_is_on_a_stranger() {
+    let members = [(10, 1, false), (11, 9, false), (12, 3, true)];
+    let known = named(vec![heard(1, 0, vec![shard(1, 10, true, &members)]), heard(3, 0, vec![])]);
+    assert_eq!(strangers(&known), BTreeSet::from([9]));
 }
