@@ -9,9 +9,9 @@ use thermocline_proto::v1::{
 
 /// Puts and deletes that are applied together, or not at all where a condition does not hold.
 ///
-/// All keys, those of conditions too, must belong to one node. One with conditions that ends as
-/// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) and is written again may fail by its own first writing: read the
-/// key before.
+/// All keys, those of conditions too, must belong to one shard, or to one node where nodes stand alone. One with conditions that
+/// ends as [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) and is written again may fail by its own first writing: read
+/// the key before.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
     pub(crate) conditions: Vec<Condition>,

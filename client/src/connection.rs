@@ -4,7 +4,10 @@
 //! the retry table decides, not the transport.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,23 +23,20 @@ use crate::{
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The channels to one node.
+/// The data channels to one address.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    kv: Vec<Channel>,
-    admin: Channel,
+pub(crate) struct KvLine {
+    channels: Vec<Channel>,
     next: AtomicUsize,
     max_message_bytes: usize,
 }
 
-impl Connection {
+impl KvLine {
     /// Prepares the channels; nothing is sent. Must be called on a tokio runtime.
-    pub(crate) fn new(node: &NodeEndpoint, options: &Options) -> Result<Self, EndpointsError> {
-        let kv = endpoint(node, "kv", &node.kv, options)?;
-        let admin = endpoint(node, "admin", &node.admin, options)?;
+    pub(crate) fn new(name: &str, address: &str, options: &Options) -> Result<Self, EndpointsError> {
+        let endpoint = endpoint(name, "kv", address, options)?;
         Ok(Self {
-            kv: (0..options.channels_per_node.max(1)).map(|_| kv.connect_lazy()).collect(),
-            admin: admin.connect_lazy(),
+            channels: (0..options.channels_per_node.max(1)).map(|_| endpoint.connect_lazy()).collect(),
             next: AtomicUsize::new(0),
             max_message_bytes: options.max_message_bytes,
         })
@@ -44,8 +44,27 @@ impl Connection {
 
     /// The next data channel in turn.
     pub(crate) fn kv(&self) -> KvClient<Channel> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.kv.len();
-        KvClient::new(self.kv[turn].clone()).max_decoding_message_size(self.max_message_bytes)
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
+        KvClient::new(self.channels[turn].clone()).max_decoding_message_size(self.max_message_bytes)
+    }
+}
+
+/// The channels to one node of the endpoints.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) kv: Arc<KvLine>,
+    admin: Channel,
+    max_message_bytes: usize,
+}
+
+impl Connection {
+    /// Prepares the channels; nothing is sent. Must be called on a tokio runtime.
+    pub(crate) fn new(node: &NodeEndpoint, options: &Options) -> Result<Self, EndpointsError> {
+        Ok(Self {
+            kv: Arc::new(KvLine::new(&node.name, &node.kv, options)?),
+            admin: endpoint(&node.name, "admin", &node.admin, options)?.connect_lazy(),
+            max_message_bytes: options.max_message_bytes,
+        })
     }
 
     /// The control channel.
@@ -54,14 +73,9 @@ impl Connection {
     }
 }
 
-fn endpoint(
-    node: &NodeEndpoint,
-    port: &'static str,
-    address: &str,
-    options: &Options,
-) -> Result<Endpoint, EndpointsError> {
+fn endpoint(name: &str, port: &'static str, address: &str, options: &Options) -> Result<Endpoint, EndpointsError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| EndpointsError::Address {
-        name: node.name.clone(),
+        name: name.to_owned(),
         port,
         address: address.to_owned(),
     })?;

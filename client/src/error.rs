@@ -44,13 +44,13 @@ pub enum Error {
     /// A batch that changes nothing.
     #[error("the batch holds no mutation; add at least one put or delete")]
     EmptyBatch,
-    /// A batch whose keys belong to more than one node.
+    /// A batch whose keys belong to more than one shard; where nodes stand alone, to more than one node.
     #[error(
-        "the batch covers more than one node; write the keys before {} and the keys from it on as batches of their own",
+        "the batch covers more than one shard; write the keys before {} and the keys from it on as batches of their own",
         DisplayKey(split)
     )]
-    BatchSpansNodes {
-        /// The first key of the next node.
+    BatchSpansShards {
+        /// The first key of the next shard or node.
         split: Bytes,
     },
     /// A condition did not hold; nothing was written.
@@ -75,6 +75,31 @@ pub enum Error {
         /// What the last attempt met.
         #[source]
         source: Option<Box<Status>>,
+    },
+    /// No node said in time where the key's shard is; nothing was sent.
+    #[error(
+        "{operation}: no node said within {timeout:?} where the key's shard is; nothing was changed, see whether nodes run"
+    )]
+    Unrouted {
+        /// The call.
+        operation: &'static str,
+        /// The time it had.
+        timeout: Duration,
+        /// What the last node that was asked said.
+        #[source]
+        source: Option<Box<Status>>,
+    },
+    /// This client had too many writes under way for the whole time; nothing was sent.
+    #[error(
+        "{operation}: {writes} writes of this client were under way for {timeout:?}; nothing was changed, write less at once"
+    )]
+    Crowded {
+        /// The call.
+        operation: &'static str,
+        /// As many as may be under way at once.
+        writes: usize,
+        /// The time it had.
+        timeout: Duration,
     },
     /// A write was sent and not answered: it may or may not have been applied.
     #[error(
@@ -186,10 +211,12 @@ impl Error {
             | Self::KeyLength { .. }
             | Self::ValueLength { .. }
             | Self::EmptyBatch
-            | Self::BatchSpansNodes { .. } => ErrorKind::InvalidInput,
+            | Self::BatchSpansShards { .. } => ErrorKind::InvalidInput,
             Self::ConditionFailed { .. } => ErrorKind::ConditionFailed,
             Self::Silent { .. }
             | Self::Deadline { .. }
+            | Self::Unrouted { .. }
+            | Self::Crowded { .. }
             | Self::Unavailable { .. }
             | Self::Overloaded { .. }
             | Self::Misrouted { .. } => ErrorKind::Unavailable,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use thermocline_proto::MAX_KEY_BYTES;
 
 /// Shows a key as quoted text where it is UTF-8, else as an escaped byte string.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,23 @@ pub fn prefix_end(prefix: &[u8]) -> Bytes {
     })
 }
 
+/// The greatest key that a node takes below `end`, which is not empty: who owns it owns what ends there.
+#[must_use]
+pub(crate) fn last_key_before(end: &[u8]) -> Bytes {
+    let cut = end.len().min(MAX_KEY_BYTES);
+    match end.split_last() {
+        _ if cut < end.len() => Bytes::copy_from_slice(&end[..cut]),
+        None => Bytes::new(),
+        Some((0, before)) => Bytes::copy_from_slice(before),
+        Some((last, before)) => {
+            let mut key = before.to_vec();
+            key.push(last - 1);
+            key.resize(MAX_KEY_BYTES, u8::MAX);
+            key.into()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +72,18 @@ mod tests {
         let next = key_after(b"k");
         assert!(next.as_ref() > b"k".as_slice());
         assert_eq!(next, b"k\0".as_slice());
+    }
+
+    #[test]
+    fn no_key_that_a_node_takes_lies_between_an_end_and_the_last_key_before_it() {
+        assert_eq!(last_key_before(b"k\0"), "k");
+        assert_eq!(last_key_before(b"\0"), "");
+        let before = last_key_before(b"kb");
+        assert_eq!(before.len(), MAX_KEY_BYTES);
+        assert!(before.starts_with(b"ka\xff") && before.as_ref() < b"kb".as_slice());
+        let longest = vec![b'k'; MAX_KEY_BYTES];
+        assert_eq!(last_key_before(&key_after(&longest)), longest);
+        assert_eq!(last_key_before(&[longest.as_slice(), b"kk"].concat()), longest);
     }
 
     #[test]

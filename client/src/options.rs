@@ -59,9 +59,13 @@ impl Durability {
 pub struct Options {
     /// How long a call may take, all its attempts together; of a scan, how long it waits for the next chunk.
     pub timeout: Duration,
+    /// In a cluster with shards, how long one attempt may take while the call has more time: a leader that hangs does not use
+    /// it up. It doubles each time that all replicas were asked in vain.
+    pub attempt_timeout: Duration,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
-    /// How often a call is sent at most; at least 1. The deadline may end it earlier.
+    /// How often a call is sent at most to nodes that stand alone; at least 1. The deadline may end it earlier. In a cluster
+    /// with shards, where a write that is sent again is applied once, the deadline alone ends it.
     pub attempts: u32,
     /// The first pause between two attempts; doubles, with jitter.
     pub min_backoff: Duration,
@@ -73,8 +77,12 @@ pub struct Options {
     pub durability: Durability,
     /// The largest answer that is read, in bytes. A node gives up to 64 MiB of keys and values and their framing.
     pub max_message_bytes: usize,
-    /// Names this client in request ids.
+    /// Names this client in request ids, and gives the ids of its further lanes. Never the same for two clients, nor for one
+    /// that is made anew: its first writes would be taken for those of the other.
     pub client_id: ClientId,
+    /// Ids that writes are numbered under, at most, in a cluster with shards. Under each up to 32 writes are under way at
+    /// once; more wait. A shard remembers 4096 ids of all clients together.
+    pub lanes: usize,
     /// Seeds the jitter of the pauses, so that a run can be replayed.
     pub jitter_seed: u64,
 }
@@ -83,6 +91,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(2),
             attempts: 6,
             min_backoff: Duration::from_millis(20),
@@ -91,6 +100,7 @@ impl Default for Options {
             durability: Durability::NodeDefault,
             max_message_bytes: 72 * 1024 * 1024,
             client_id: ClientId::random(),
+            lanes: 32,
             jitter_seed: rand::random(),
         }
     }
@@ -99,13 +109,20 @@ impl Default for Options {
 impl Options {
     /// The pauses of one call; `call` is its sequence, so that calls of one client do not pause in step.
     pub(crate) fn backoff(&self, call: u64) -> ExponentialBackoff {
+        self.growing(call).with_max_times(self.attempts.saturating_sub(1) as usize).build()
+    }
+
+    /// The pauses of a call that its deadline alone ends.
+    pub(crate) fn endless_backoff(&self, call: u64) -> ExponentialBackoff {
+        self.growing(call).without_max_times().build()
+    }
+
+    fn growing(&self, call: u64) -> ExponentialBuilder {
         ExponentialBuilder::new()
             .with_min_delay(self.min_backoff)
             .with_max_delay(self.max_backoff)
-            .with_max_times(self.attempts.saturating_sub(1) as usize)
             .with_jitter()
             .with_jitter_seed(self.jitter_seed.wrapping_add(call))
-            .build()
     }
 }
 

@@ -1,8 +1,8 @@
-//! Request ids: who asks, and the how-manieth write of theirs this is.
+//! Request ids for nodes that stand alone: who asks, and the how-manieth request of theirs this is.
 //!
-//! Invariant: two different writes of one client never carry the same sequence; a retry of a write carries the
-//! sequence of its first attempt, so that a node which remembers it can apply the write once. Nodes do not remember it yet:
-//! that is why [`crate::retry`] never sends a write again that may have been applied.
+//! Invariant: two different requests of one client never carry the same sequence. Such nodes do not remember requests: that is
+//! why [`crate::retry`] never sends a write to them again that may have been applied. For shards, which do, see
+//! [`crate::lanes`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,11 +24,9 @@ impl RequestIds {
         Self { client: Bytes::copy_from_slice(client.as_bytes()), sequence: AtomicU64::new(1) }
     }
 
-    /// The header of a new request. Shard and epoch stay 0 until a cluster has shards.
+    /// The header of a new request.
     pub(crate) fn next_header(&self) -> RequestHeader {
         RequestHeader {
-            shard: 0,
-            epoch: 0,
             request_id: Some(RequestId {
                 client: self.client.clone(),
                 sequence: self.sequence.fetch_add(1, Ordering::Relaxed),

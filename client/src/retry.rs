@@ -1,4 +1,6 @@
-//! What may be sent again: a pure table from (kind of call, what went wrong) to a decision.
+//! What may be sent again: pure tables from (kind of call, what went wrong) to a decision.
+//!
+//! **Nodes that stand alone** remember no requests ([`decide`]):
 //!
 //! | went wrong | read | write | conditional write |
 //! |---|---|---|---|
@@ -8,18 +10,36 @@
 //! | connection broke after sending | retry | outcome unknown | outcome unknown |
 //! | UNAVAILABLE as an answer | retry | outcome unknown | outcome unknown |
 //! | ABORTED, INTERNAL, UNKNOWN, CANCELLED, DEADLINE_EXCEEDED as an answer | refused | outcome unknown | outcome unknown |
-//! | any other answer | refused | refused | refused |
+//! | Misrouted, any other answer | refused | refused | refused |
 //!
 //! An unconditional put is not sent again after an unknown outcome either: another client's write may have come
 //! between, and the second sending would undo it. The caller, who knows, may.
 //!
 //! Nor is a conditional write: its second sending would find its own first and answer that the condition failed. A caller who
 //! sends one again after [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) must expect just that, and read the key to
-//! tell the two apart. Nodes do not remember request ids yet.
+//! tell the two apart.
+//!
+//! **Shards** remember which writes they applied, and apply one that is sent again, under the same number, once
+//! ([`decide_in_shards`]). *Unsure* is a write of which an earlier sending may have been applied; all its later sendings say so
+//! (`retry`), and it stays unsure whatever they are answered:
+//!
+//! | went wrong | read | write | unsure write |
+//! |---|---|---|---|
+//! | wrong node: Misrouted | follow | follow | follow |
+//! | not sent: no connection | elsewhere | elsewhere | elsewhere |
+//! | refused before it began: RESOURCE_EXHAUSTED | wait | wait | wait |
+//! | connection broke after sending; UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED (an attempt's time too) | elsewhere | elsewhere, unsure | elsewhere, unsure |
+//! | ABORTED (the session has expired), INTERNAL, UNKNOWN | refused | outcome unknown | outcome unknown |
+//! | any other answer | refused | refused | outcome unknown |
+//!
+//! This goes on until the call's deadline. Then an unsure write ends as outcome unknown, and anything else has done nothing.
 
 use std::error::Error as StdError;
 
-use thermocline_proto::{RANGE_MISMATCH_METADATA, v1::RangeMismatch};
+use thermocline_proto::{
+    MISROUTED_METADATA, RANGE_MISMATCH_METADATA,
+    v1::{Misrouted, RangeMismatch},
+};
 use tonic::{Code, ConnectError, Status};
 
 /// What a call does to the store.
@@ -40,13 +60,15 @@ pub enum Failure {
     NotSent,
     /// The node does not own the key; it did nothing.
     RangeMismatch,
+    /// The shard has changed or is led elsewhere; nothing was done.
+    Misrouted,
     /// The node answered with this code.
     Answered(Code),
     /// The connection broke after the request may have been sent.
     Broken,
 }
 
-/// What to do next.
+/// What to do next, where nodes stand alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Pause, then send again; when attempts or time run out, nothing was changed by a write.
@@ -59,12 +81,33 @@ pub enum Decision {
     Refuse,
 }
 
+/// What to do next, where shards remember writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InShards {
+    /// Take in the routes that came, and send at once to where they point.
+    Follow,
+    /// Pause, then send again to the same.
+    Wait,
+    /// Pause, then send again, to another replica if there is one.
+    Elsewhere {
+        /// Whether this sending may have been applied.
+        unsure: bool,
+    },
+    /// A write that may or may not have been applied: tell the caller.
+    OutcomeUnknown,
+    /// Tell the caller; nothing was changed, and sending again would be answered the same.
+    Refuse,
+}
+
 impl Failure {
     /// Classifies a status. One that the node sent has no source; one made from a transport error has.
     #[must_use]
     pub fn of(status: &Status) -> Self {
         if range_mismatch(status).is_some() {
             return Self::RangeMismatch;
+        }
+        if misrouted(status).is_some() {
+            return Self::Misrouted;
         }
         let mut source = status.source();
         let broken = source.is_some();
@@ -90,7 +133,14 @@ pub fn range_mismatch(status: &Status) -> Option<RangeMismatch> {
     prost::Message::decode(bytes).ok()
 }
 
-/// The table above.
+/// Where the shards are that the request was meant for, where the status says that it was routed wrongly.
+#[must_use]
+pub fn misrouted(status: &Status) -> Option<Misrouted> {
+    let detail = status.metadata().get_bin(MISROUTED_METADATA)?;
+    prost::Message::decode(detail.to_bytes().ok()?).ok()
+}
+
+/// The first table above.
 #[must_use]
 pub const fn decide(kind: CallKind, failure: Failure) -> Decision {
     let read = matches!(kind, CallKind::Read);
@@ -113,88 +163,32 @@ pub const fn decide(kind: CallKind, failure: Failure) -> Decision {
                 Decision::OutcomeUnknown
             }
         }
-        Failure::Answered(_) => Decision::Refuse,
+        Failure::Misrouted | Failure::Answered(_) => Decision::Refuse,
+    }
+}
+
+/// The second table above; `unsure`: an earlier sending may have been applied.
+#[must_use]
+pub const fn decide_in_shards(kind: CallKind, failure: Failure, unsure: bool) -> InShards {
+    let read = matches!(kind, CallKind::Read);
+    match failure {
+        Failure::Misrouted => InShards::Follow,
+        Failure::NotSent => InShards::Elsewhere { unsure: false },
+        Failure::Answered(Code::ResourceExhausted) => InShards::Wait,
+        Failure::Broken | Failure::Answered(Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded) => {
+            InShards::Elsewhere { unsure: !read }
+        }
+        Failure::Answered(Code::Aborted | Code::Internal | Code::Unknown) if !read => InShards::OutcomeUnknown,
+        Failure::RangeMismatch | Failure::Answered(_) => {
+            if unsure {
+                InShards::OutcomeUnknown
+            } else {
+                InShards::Refuse
+            }
+        }
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod tests {
-    use bytes::Bytes;
-    use prost::Message;
-    use tonic::metadata::{MetadataMap, MetadataValue};
-
-    use super::*;
-
-    const KINDS: [CallKind; 3] = [CallKind::Read, CallKind::Write, CallKind::ConditionalWrite];
-
-    #[test]
-    fn what_no_node_has_seen_or_begun_is_sent_again_whatever_it_is() {
-        for kind in KINDS {
-            for failure in [Failure::NotSent, Failure::Answered(Code::ResourceExhausted)] {
-                assert_eq!(decide(kind, failure), Decision::Retry, "{kind:?} {failure:?}");
-            }
-            assert_eq!(decide(kind, Failure::RangeMismatch), Decision::Relearn);
-        }
-    }
-
-    #[test]
-    fn a_write_that_may_have_been_applied_is_never_sent_again() {
-        for kind in [CallKind::Write, CallKind::ConditionalWrite] {
-            for failure in [
-                Failure::Broken,
-                Failure::Answered(Code::Unavailable),
-                Failure::Answered(Code::DeadlineExceeded),
-                Failure::Answered(Code::Internal),
-                Failure::Answered(Code::Unknown),
-                Failure::Answered(Code::Cancelled),
-                Failure::Answered(Code::Aborted),
-            ] {
-                assert_eq!(decide(kind, failure), Decision::OutcomeUnknown, "{kind:?} {failure:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_read_is_sent_again_after_a_broken_connection_and_an_unavailable_node() {
-        assert_eq!(decide(CallKind::Read, Failure::Broken), Decision::Retry);
-        assert_eq!(decide(CallKind::Read, Failure::Answered(Code::Unavailable)), Decision::Retry);
-    }
-
-    #[test]
-    fn an_answer_that_would_be_the_same_again_is_given_to_the_caller() {
-        for kind in KINDS {
-            for code in [
-                Code::InvalidArgument,
-                Code::FailedPrecondition,
-                Code::DataLoss,
-                Code::OutOfRange,
-                Code::Unimplemented,
-                Code::PermissionDenied,
-            ] {
-                assert_eq!(decide(kind, Failure::Answered(code)), Decision::Refuse);
-            }
-        }
-    }
-
-    #[test]
-    fn a_failed_precondition_is_a_range_mismatch_only_with_its_detail() {
-        let plain = Status::failed_precondition("no");
-        assert_eq!(Failure::of(&plain), Failure::Answered(Code::FailedPrecondition));
-
-        let detail = RangeMismatch { start: Bytes::from_static(b"a"), end: Bytes::from_static(b"m") };
-        let mut metadata = MetadataMap::new();
-        metadata.insert_bin(RANGE_MISMATCH_METADATA, MetadataValue::from_bytes(&detail.encode_to_vec()));
-        let mismatch = Status::with_metadata(Code::FailedPrecondition, "no", metadata);
-        assert_eq!(Failure::of(&mismatch), Failure::RangeMismatch);
-        assert_eq!(range_mismatch(&mismatch).unwrap(), detail);
-    }
-
-    #[test]
-    fn a_connection_error_counts_as_not_sent_and_another_transport_error_as_broken() {
-        let refused = Status::from_error(Box::new(ConnectError("refused".into())));
-        assert_eq!(Failure::of(&refused), Failure::NotSent);
-        let reset = Status::from_error(Box::new(std::io::Error::other("reset")));
-        assert_eq!(Failure::of(&reset), Failure::Broken);
-    }
-}
+#[path = "retry_test.rs"]
+mod tests;

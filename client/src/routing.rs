@@ -138,6 +138,13 @@ impl RangeTable {
         Ok(Self { entries })
     }
 
+    /// From ascending starts, the first of them empty; each range goes on to the next start.
+    pub(crate) fn of_starts(starts: Vec<(Bytes, usize)>) -> Self {
+        let ends = starts.iter().skip(1).map(|(start, _)| start.clone()).chain([Bytes::new()]).collect::<Vec<_>>();
+        let entries = starts.into_iter().zip(ends).map(|((start, node), end)| (KeyRange { start, end }, node));
+        Self { entries: entries.collect() }
+    }
+
     /// The range of a node.
     pub(crate) fn range_of(&self, node: usize) -> Option<&KeyRange> {
         self.entries.iter().find(|(_, owner)| *owner == node).map(|(range, _)| range)
@@ -147,6 +154,11 @@ impl RangeTable {
         // The first range starts at "", so at least one start is not greater than any key.
         let after = self.entries.partition_point(|(range, _)| range.start.as_ref() <= key);
         &self.entries[after.saturating_sub(1)]
+    }
+
+    /// The range around the key, which one node owns.
+    pub(crate) fn range_around(&self, key: &[u8]) -> &KeyRange {
+        &self.entry(key).0
     }
 
     /// The node that owns the key.
@@ -199,7 +211,7 @@ impl RangeTable {
     }
 }
 
-fn smaller_end(left: &Bytes, right: &Bytes) -> Bytes {
+pub(crate) fn smaller_end(left: &Bytes, right: &Bytes) -> Bytes {
     if left.is_empty() {
         right.clone()
     } else if right.is_empty() {

@@ -1,25 +1,21 @@
-//! Scans across nodes, in key order or in reverse.
+//! Scans across shards, or nodes that stand alone, in key order or in reverse.
 //!
-//! Each node's part is one snapshot of that node; a scan that breaks goes on after the last key it gave, on a new
-//! snapshot. The timeout bounds the wait for each chunk, not the whole scan.
+//! Each shard's part is one snapshot of that shard; a scan that breaks, or meets a shard that has split or moved, goes on
+//! after the last key it gave, on a new snapshot. So no key is skipped or given twice, but records of different parts are of
+//! different moments. The timeout bounds the wait for each chunk, not the whole scan.
 
 use std::collections::VecDeque;
 
-use backon::ExponentialBackoff;
 use bytes::Bytes;
 use futures::Stream;
-use thermocline_proto::v1::{ScanRequest, ScanResponse};
-use tonic::{Status, Streaming};
+use thermocline_proto::v1::ScanResponse;
+use tonic::Streaming;
 
 use crate::{
     Client, Error, Record,
-    client::{Attempt, record},
+    client::{Part, Tries, record},
     key::key_after,
-    retry::CallKind,
-    routing::Segment,
 };
-
-const OPERATION: &str = "scan";
 
 /// What to scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,16 +59,12 @@ impl ScanOptions {
         }
     }
 
-    /// What is left after a node's part ended; `false` where nothing is.
-    fn pass(&mut self, segment: &Segment) -> bool {
+    /// What is left after the part of these keys ended.
+    fn pass(&mut self, start: &Bytes, end: &Bytes) {
         if self.reverse {
-            let done = segment.start <= self.start;
-            self.end = segment.start.clone();
-            !done
+            self.end = start.clone();
         } else {
-            let done = segment.end.is_empty() || segment.end == self.end;
-            self.start = segment.end.clone();
-            !done
+            self.start = end.clone();
         }
     }
 }
@@ -82,16 +74,16 @@ impl ScanOptions {
 pub struct Scan {
     client: Client,
     rest: ScanOptions,
-    open: Option<(Segment, Streaming<ScanResponse>)>,
+    open: Option<(Part, Streaming<ScanResponse>)>,
     buffered: VecDeque<Record>,
-    attempt: Attempt<ExponentialBackoff>,
+    tries: Tries,
     done: bool,
 }
 
 impl Scan {
     pub(crate) fn new(client: Client, options: ScanOptions) -> Self {
         Self {
-            attempt: client.attempts(OPERATION, CallKind::Read, 0),
+            tries: client.scan_tries(),
             done: options.is_empty(),
             client,
             rest: options,
@@ -130,56 +122,53 @@ impl Scan {
             return Ok(Some(self.buffered.drain(..).collect()));
         }
         while !self.done {
-            let (segment, message) = match self.open.take() {
-                Some((segment, mut stream)) => {
-                    let message = tokio::time::timeout(self.client.timeout(), stream.message()).await;
+            let (part, message) = match self.open.take() {
+                Some((part, mut stream)) => {
+                    let patience = self.tries.patience(self.client.timeout());
+                    let message = tokio::time::timeout(patience, stream.message()).await;
                     if let Ok(Ok(Some(_))) = &message {
-                        self.open = Some((segment.clone(), stream));
+                        self.open = Some((part.clone(), stream));
                     }
-                    (segment, message)
+                    (part, message)
                 }
                 None => {
-                    let segment = self.next_segment();
-                    match tokio::time::timeout(self.client.timeout(), self.start(&segment)).await {
+                    let part = self.next_part().await?;
+                    let patience = self.tries.patience(self.client.timeout());
+                    match tokio::time::timeout(patience, part.open(&self.rest)).await {
                         Ok(Ok(stream)) => {
-                            self.open = Some((segment, stream));
+                            self.open = Some((part, stream));
                             continue;
                         }
-                        Ok(Err(status)) => (segment, Ok(Err(status))),
-                        Err(elapsed) => (segment, Err(elapsed)),
+                        Ok(Err(status)) => (part, Ok(Err(status))),
+                        Err(elapsed) => (part, Err(elapsed)),
                     }
                 }
             };
-            match message {
+            let failed = match message {
                 Ok(Ok(Some(response))) => {
-                    self.attempt = self.client.attempts(OPERATION, CallKind::Read, 0);
+                    self.tries = self.client.scan_tries();
                     let records: Vec<Record> = response.records.into_iter().map(record).collect();
-                    self.check_order(&segment, &records)?;
+                    self.check_order(&part, &records)?;
                     self.rest.advance(&records);
                     self.done = self.rest.is_empty();
                     if !records.is_empty() {
                         return Ok(Some(records));
                     }
+                    continue;
                 }
                 Ok(Ok(None)) => {
-                    self.done = !self.rest.pass(&segment) || self.rest.is_empty();
+                    self.tries = self.client.scan_tries();
+                    self.rest.pass(&part.start, &part.end);
+                    self.done = part.is_last || self.rest.is_empty();
+                    continue;
                 }
-                Ok(Err(status)) => {
-                    let decided = self.client.after_failure(&mut self.attempt, segment.node, status).await;
-                    if decided.is_err() {
-                        self.attempt = self.client.attempts(OPERATION, CallKind::Read, 0);
-                    }
-                    decided?;
-                }
-                Err(_elapsed) => {
-                    return Err(Error::Deadline {
-                        operation: OPERATION,
-                        node: self.client.node_name(segment.node),
-                        timeout: self.client.timeout(),
-                        source: None,
-                    });
-                }
+                Ok(Err(status)) => self.client.after_part_failure(&mut self.tries, &part, status).await,
+                Err(_elapsed) => self.client.after_part_silence(&mut self.tries, &part).await,
+            };
+            if failed.is_err() {
+                self.tries = self.client.scan_tries();
             }
+            failed?;
         }
         self.open = None;
         Ok(None)
@@ -193,31 +182,16 @@ impl Scan {
         })
     }
 
-    fn next_segment(&mut self) -> Segment {
-        self.client.note_generation(&mut self.attempt);
-        let ranges = self.client.ranges();
-        if self.rest.reverse {
-            ranges.last_segment(&self.rest.start, &self.rest.end)
-        } else {
-            ranges.first_segment(&self.rest.start, &self.rest.end)
+    async fn next_part(&mut self) -> Result<Part, Error> {
+        let part = self.client.next_part(&mut self.tries, &self.rest).await;
+        if part.is_err() {
+            self.tries = self.client.scan_tries();
         }
-    }
-
-    async fn start(&self, segment: &Segment) -> Result<Streaming<ScanResponse>, Status> {
-        let request = ScanRequest {
-            header: Some(self.client.header()),
-            start: segment.start.clone(),
-            end: segment.end.clone(),
-            reverse: self.rest.reverse,
-            limit: self.rest.limit.unwrap_or(0),
-            keys_only: self.rest.keys_only,
-        };
-        let mut kv = self.client.kv(segment.node);
-        Ok(kv.scan(request).await?.into_inner())
+        part
     }
 
     /// A record out of order would make the scan skip or repeat others when it resumes: refuse it here.
-    fn check_order(&self, segment: &Segment, records: &[Record]) -> Result<(), Error> {
+    fn check_order(&self, part: &Part, records: &[Record]) -> Result<(), Error> {
         let inside =
             |record: &Record| record.key >= self.rest.start && (self.rest.end.is_empty() || record.key < self.rest.end);
         let ordered = records
@@ -227,8 +201,8 @@ impl Scan {
             return Ok(());
         }
         Err(Error::Contract {
-            operation: OPERATION,
-            node: self.client.node_name(segment.node),
+            operation: "scan",
+            node: self.client.part_name(part),
             detail: "it sent records out of order or outside the range asked for".to_owned(),
         })
     }
@@ -254,17 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_passes_to_the_next_node_until_its_own_end() {
-        let segment =
-            |start: &'static str, end: &'static str| Segment { node: 0, start: start.into(), end: end.into() };
+    fn a_scan_passes_to_the_next_part() {
         let mut forward = ScanOptions { end: "m".into(), ..ScanOptions::default() };
-        assert!(forward.pass(&segment("", "h")));
-        assert_eq!(forward.start, "h");
-        assert!(!forward.pass(&segment("h", "m")), "its own end");
+        forward.pass(&"".into(), &"h".into());
+        assert_eq!((forward.start.as_ref(), forward.end.as_ref()), (b"h".as_slice(), b"m".as_slice()));
+        forward.pass(&"h".into(), &"m".into());
+        assert!(forward.is_empty(), "its own end");
 
         let mut reverse = ScanOptions { start: "c".into(), reverse: true, ..ScanOptions::default() };
-        assert!(reverse.pass(&segment("h", "")));
-        assert_eq!(reverse.end, "h");
-        assert!(!reverse.pass(&segment("c", "h")), "its own start");
+        reverse.pass(&"h".into(), &"".into());
+        assert_eq!((reverse.start.as_ref(), reverse.end.as_ref()), (b"c".as_slice(), b"h".as_slice()));
+        reverse.pass(&"c".into(), &"h".into());
+        assert!(reverse.is_empty(), "its own start");
     }
 }

@@ -47,9 +47,9 @@ async fn answers_of_a_batch_get_come_in_the_order_asked() {
 async fn a_batch_over_two_nodes_is_refused_with_the_split_point_before_anything_is_sent() {
     let (low, high, client) = two_nodes().await;
     let error = client.write(Batch::new().put("a", "1").put("z", "2")).await.unwrap_err();
-    assert!(matches!(&error, Error::BatchSpansNodes { split } if split == "m"), "{error}");
+    assert!(matches!(&error, Error::BatchSpansShards { split } if split == "m"), "{error}");
     let on_a_condition = client.write(Batch::new().put("a", "1").when_absent("z")).await.unwrap_err();
-    assert!(matches!(on_a_condition, Error::BatchSpansNodes { .. }));
+    assert!(matches!(on_a_condition, Error::BatchSpansShards { .. }));
     assert!(low.calls().is_empty() && high.calls().is_empty());
 }
 

@@ -2,27 +2,28 @@
 
 mod call;
 mod learn;
+mod nodes;
+mod part;
 mod read;
+mod shards;
+mod span;
 mod write;
 
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use thermocline_proto::{MAX_KEY_BYTES, MAX_VALUE_BYTES, v1};
-use tokio::sync::Mutex;
 use tonic::transport::Channel;
 
-pub(crate) use call::Attempt;
+pub(crate) use part::{Part, Tries};
 
 use crate::{
-    AdminClient, Durability, Endpoints, Error, NodeEndpoint, Options, RangeTable, Scan, ScanOptions,
-    connection::Connection, request_id::RequestIds,
+    AdminClient, Durability, Endpoints, Error, KeyRange, NodeEndpoint, Options, RangeTable, Scan, ScanOptions,
+    ShardRoute, connection::Connection, lines::Lines, request_id::RequestIds,
 };
-use learn::learn;
+use learn::{Told, ask_first, learn};
+use nodes::NodeRanges;
+use shards::ShardRouting;
 
 type KvClient = v1::kv_client::KvClient<Channel>;
 
@@ -41,7 +42,7 @@ pub(crate) fn record(record: v1::Record) -> Record {
     Record { key: record.key, value: record.value, version: record.version }
 }
 
-/// A client of one cluster. Clones share connections and the table of ranges.
+/// A client of one cluster. Clones share connections, what was learned of who owns which keys, and the ids of writes.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -53,38 +54,45 @@ pub struct Client {
 struct Shared {
     nodes: Vec<NodeEndpoint>,
     connections: Vec<Connection>,
-    ranges: ArcSwap<RangeTable>,
-    /// Grows with every learned table: a call that met an outdated one learns only if nobody did since.
-    generation: AtomicU64,
-    learning: Mutex<()>,
-    ids: RequestIds,
+    routing: Routing,
     options: Options,
 }
 
+/// How keys are found.
+#[derive(Debug)]
+enum Routing {
+    /// Nodes that stand alone own a fixed range each.
+    Nodes(NodeRanges),
+    /// A cluster has shards, which split and move.
+    Shards(ShardRouting),
+}
+
 impl Client {
-    /// Prepares the connections and learns who owns which keys: from the endpoints where they say so, else from each
-    /// node's status. Must run on a tokio runtime; it creates none.
+    /// Prepares the connections and learns who owns which keys: from the endpoints where they all say so, else of the first
+    /// node that answers where the shards are, else, where nodes stand alone, from each node's status. Must run on a tokio
+    /// runtime; it creates none.
     ///
     /// # Errors
-    /// Unusable endpoints, a node that does not answer, or ranges with a gap or an overlap.
+    /// Unusable endpoints, no node that answers, or ranges with a gap or an overlap.
     pub async fn connect(endpoints: Endpoints, options: Options) -> Result<Self, Error> {
         let nodes = endpoints.nodes().to_vec();
         let connections = nodes.iter().map(|node| Connection::new(node, &options)).collect::<Result<Vec<_>, _>>()?;
-        let known: Option<Vec<_>> =
-            nodes.iter().enumerate().map(|(index, node)| node.range.clone().map(|range| (range, index))).collect();
-        let entries = match known {
-            Some(entries) => entries,
-            None => learn(&nodes, &connections, options.timeout, |node| nodes[node].range.clone()).await?,
+        let routing = match known_ranges(&nodes) {
+            Some(entries) => Routing::nodes(entries, &options)?,
+            None => match ask_first(&nodes, &connections, options.timeout).await? {
+                Told::StandsAlone => {
+                    let known = |node: usize| nodes[node].range.clone();
+                    Routing::nodes(learn(&nodes, &connections, options.timeout, known).await?, &options)?
+                }
+                Told::Shards(told) => {
+                    let lines =
+                        nodes.iter().zip(&connections).map(|(node, one)| (node.kv.clone(), Arc::clone(&one.kv)));
+                    let seeds = nodes.iter().map(|node| node.kv.clone()).collect();
+                    Routing::Shards(ShardRouting::new(seeds, Lines::new(lines, &options), told, &options))
+                }
+            },
         };
-        let shared = Shared {
-            ranges: ArcSwap::from_pointee(RangeTable::new(entries)?),
-            generation: AtomicU64::new(0),
-            learning: Mutex::new(()),
-            ids: RequestIds::new(options.client_id),
-            nodes,
-            connections,
-            options,
-        };
+        let shared = Shared { nodes, connections, routing, options };
         Ok(Self { timeout: shared.options.timeout, durability: shared.options.durability, shared: Arc::new(shared) })
     }
 
@@ -112,10 +120,34 @@ impl Client {
         &self.shared.nodes
     }
 
-    /// Who owns which keys, as last learned; indices are those of [`Self::nodes`].
+    /// Who owns which keys, as last learned; indices are those of [`Self::nodes`]. In a cluster with shards, whom of them to
+    /// ask about which keys: of each shard that was learned one that has a replica, of other keys the first one.
     #[must_use]
     pub fn ranges(&self) -> Arc<RangeTable> {
-        self.shared.ranges.load_full()
+        match &self.shared.routing {
+            Routing::Nodes(nodes) => nodes.ranges.load_full(),
+            Routing::Shards(shards) => Arc::new(shards.ranges()),
+        }
+    }
+
+    /// The shards that were learned so far, in key order and with gaps where no call went yet. None where nodes stand alone.
+    #[must_use]
+    pub fn routes(&self) -> Vec<Arc<ShardRoute>> {
+        match &self.shared.routing {
+            Routing::Nodes(_) => Vec::new(),
+            Routing::Shards(shards) => shards.learned(),
+        }
+    }
+
+    /// Where a key's shard is, asked for where it was not learned yet; `None` where nodes stand alone.
+    ///
+    /// # Errors
+    /// [`Error::Unrouted`] where no node says it in time.
+    pub async fn route(&self, key: &[u8]) -> Result<Option<Arc<ShardRoute>>, Error> {
+        match &self.shared.routing {
+            Routing::Nodes(_) => Ok(None),
+            Routing::Shards(shards) => shards.route(key, self.timeout).await.map(Some),
+        }
     }
 
     /// The control plane of a node, by its index in [`Self::nodes`].
@@ -124,11 +156,22 @@ impl Client {
         self.shared.connections.get(node).map(Connection::admin)
     }
 
-    /// Scans a range over all nodes that own a part of it.
+    /// Scans a range over all shards or nodes that own a part of it.
     #[must_use]
     pub fn scan(&self, options: ScanOptions) -> Scan {
         Scan::new(self.clone(), options)
     }
+}
+
+impl Routing {
+    fn nodes(entries: Vec<(KeyRange, usize)>, options: &Options) -> Result<Self, Error> {
+        Ok(Self::Nodes(NodeRanges::new(RangeTable::new(entries)?, RequestIds::new(options.client_id))))
+    }
+}
+
+/// The ranges that the endpoints name, where all do: those nodes stand alone, and nobody has to be asked.
+fn known_ranges(nodes: &[NodeEndpoint]) -> Option<Vec<(KeyRange, usize)>> {
+    nodes.iter().enumerate().map(|(index, node)| node.range.clone().map(|range| (range, index))).collect()
 }
 
 fn checked_key(key: Bytes) -> Result<Bytes, Error> {

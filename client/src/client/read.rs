@@ -7,9 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use thermocline_proto::v1;
 use tonic::Code;
 
-use super::call::{route_together, with_deadline};
-use super::{Client, Record, check_key_length, checked_key, record};
-use crate::{Error, retry::CallKind};
+use super::{Client, Record, call::with_deadline, check_key_length, checked_key, record, span::KeySpan};
+use crate::{Error, KeyRange, retry::CallKind};
 
 /// Keys of one BatchGet message: well under the contract's 10,000, so that answers of usual values fit one message.
 const BATCH_GET_KEYS: usize = 1000;
@@ -23,23 +22,16 @@ impl Client {
     /// See [`Error`].
     pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Record>, Error> {
         let key = checked_key(key.into())?;
-        let header = self.shared.ids.next_header();
         let response = self
-            .call(
-                "get",
-                CallKind::Read,
-                |ranges| Ok(ranges.owner(&key)),
-                &header,
-                |mut kv, header, remaining| {
-                    let request = v1::GetRequest { header: Some(header), key: key.clone() };
-                    async move { kv.get(with_deadline(request, remaining)).await }
-                },
-            )
+            .call("get", CallKind::Read, &KeySpan::of(&key), |mut kv, header, remaining| {
+                let request = v1::GetRequest { header: Some(header), key: key.clone() };
+                async move { kv.get(with_deadline(request, remaining)).await }
+            })
             .await?;
         Ok(response.record.map(record))
     }
 
-    /// Reads many keys, from all nodes at once; answers in the order asked, `None` where a key has no record.
+    /// Reads many keys, from all shards or nodes at once; answers in the order asked, `None` where a key has no record.
     ///
     /// # Errors
     /// The first failure; then no answer is given.
@@ -47,13 +39,9 @@ impl Client {
         for key in keys {
             check_key_length(key)?;
         }
-        let mut by_node: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        let ranges = self.ranges();
-        for (index, key) in keys.iter().enumerate() {
-            by_node.entry(ranges.owner(key)).or_default().push(index);
-        }
+        let by_owner = self.by_owner(keys).await?;
         let chunks: Vec<Vec<usize>> =
-            by_node.values().flat_map(|indices| indices.chunks(BATCH_GET_KEYS).map(<[usize]>::to_vec)).collect();
+            by_owner.iter().flat_map(|indices| indices.chunks(BATCH_GET_KEYS).map(<[usize]>::to_vec)).collect();
         let mut answers: Vec<Option<Record>> = vec![None; keys.len()];
         let mut pending = stream::iter(chunks.into_iter().map(|chunk| self.get_chunk(keys, chunk)))
             .buffer_unordered(BATCH_GET_CONCURRENCY);
@@ -65,7 +53,23 @@ impl Client {
         Ok(answers)
     }
 
-    /// Reads the keys at `indices`. Where ranges changed and they belong to several nodes now, or the answer is too
+    /// The indices of the keys, those of one owner together.
+    async fn by_owner(&self, keys: &[Bytes]) -> Result<Vec<Vec<usize>>, Error> {
+        let mut by_start: BTreeMap<Bytes, (KeyRange, Vec<usize>)> = BTreeMap::new();
+        for (index, key) in keys.iter().enumerate() {
+            if let Some((_, (range, indices))) = by_start.range_mut(..=key.clone()).next_back()
+                && range.contains(key)
+            {
+                indices.push(index);
+                continue;
+            }
+            let range = self.owned_with(key).await?;
+            by_start.entry(range.start().clone()).or_insert((range, Vec::new())).1.push(index);
+        }
+        Ok(by_start.into_values().map(|(_, indices)| indices).collect())
+    }
+
+    /// Reads the keys at `indices`. Where ranges changed and they belong to several owners now, or the answer is too
     /// large for one message, the halves are asked on their own.
     async fn get_chunk(&self, keys: &[Bytes], indices: Vec<usize>) -> Result<Vec<(usize, Option<Record>)>, Error> {
         let mut work = vec![indices];
@@ -86,23 +90,16 @@ impl Client {
     }
 
     async fn get_message(&self, keys: Vec<Bytes>) -> Result<Vec<Option<Record>>, Error> {
-        let header = self.shared.ids.next_header();
         let response = self
-            .call(
-                "batch get",
-                CallKind::Read,
-                |ranges| route_together(ranges, &keys),
-                &header,
-                |mut kv, header, remaining| {
-                    let request = v1::BatchGetRequest { header: Some(header), keys: keys.clone() };
-                    async move { kv.batch_get(with_deadline(request, remaining)).await }
-                },
-            )
+            .call("batch get", CallKind::Read, &KeySpan::around(keys.iter()), |mut kv, header, remaining| {
+                let request = v1::BatchGetRequest { header: Some(header), keys: keys.clone() };
+                async move { kv.batch_get(with_deadline(request, remaining)).await }
+            })
             .await?;
         if response.results.len() != keys.len() {
             return Err(Error::Contract {
                 operation: "batch get",
-                node: self.node_name(self.ranges().owner(&keys[0])),
+                node: self.owner_name(&keys[0]),
                 detail: format!("{} keys were asked, {} answered", keys.len(), response.results.len()),
             });
         }
@@ -112,7 +109,7 @@ impl Client {
 
 fn is_worth_halving(error: &Error) -> bool {
     match error {
-        Error::BatchSpansNodes { .. } => true,
+        Error::BatchSpansShards { .. } => true,
         Error::Refused { source, .. } => source.code() == Code::OutOfRange,
         _ => false,
     }

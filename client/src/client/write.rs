@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use thermocline_proto::v1;
 
-use super::call::{route_together, with_deadline};
-use super::{Client, check_key_length, check_value_length, checked_key};
+use super::{Client, call::with_deadline, check_key_length, check_value_length, checked_key, span::KeySpan};
 use crate::{Batch, Error, retry::CallKind};
 
 impl Client {
@@ -16,23 +15,16 @@ impl Client {
         let key = checked_key(key.into())?;
         let value = value.into();
         check_value_length(&value)?;
-        let header = self.shared.ids.next_header();
         let response = self
-            .call(
-                "put",
-                CallKind::Write,
-                |ranges| Ok(ranges.owner(&key)),
-                &header,
-                |mut kv, header, remaining| {
-                    let request = v1::PutRequest {
-                        header: Some(header),
-                        key: key.clone(),
-                        value: value.clone(),
-                        durability: self.durability.to_proto(),
-                    };
-                    async move { kv.put(with_deadline(request, remaining)).await }
-                },
-            )
+            .call("put", CallKind::Write, &KeySpan::of(&key), |mut kv, header, remaining| {
+                let request = v1::PutRequest {
+                    header: Some(header),
+                    key: key.clone(),
+                    value: value.clone(),
+                    durability: self.durability.to_proto(),
+                };
+                async move { kv.put(with_deadline(request, remaining)).await }
+            })
             .await?;
         Ok(response.version)
     }
@@ -43,22 +35,15 @@ impl Client {
     /// See [`Error`]; [`Error::OutcomeUnknown`] where it may or may not have been deleted.
     pub async fn delete(&self, key: impl Into<Bytes>) -> Result<u64, Error> {
         let key = checked_key(key.into())?;
-        let header = self.shared.ids.next_header();
         let response = self
-            .call(
-                "delete",
-                CallKind::Write,
-                |ranges| Ok(ranges.owner(&key)),
-                &header,
-                |mut kv, header, remaining| {
-                    let request = v1::DeleteRequest {
-                        header: Some(header),
-                        key: key.clone(),
-                        durability: self.durability.to_proto(),
-                    };
-                    async move { kv.delete(with_deadline(request, remaining)).await }
-                },
-            )
+            .call("delete", CallKind::Write, &KeySpan::of(&key), |mut kv, header, remaining| {
+                let request = v1::DeleteRequest {
+                    header: Some(header),
+                    key: key.clone(),
+                    durability: self.durability.to_proto(),
+                };
+                async move { kv.delete(with_deadline(request, remaining)).await }
+            })
             .await?;
         Ok(response.version)
     }
@@ -66,7 +51,7 @@ impl Client {
     /// Writes a batch: all of it, or nothing; returns the version its mutations carry.
     ///
     /// # Errors
-    /// [`Error::BatchSpansNodes`] with the split point, [`Error::ConditionFailed`], and those of a put.
+    /// [`Error::BatchSpansShards`] with the split point, [`Error::ConditionFailed`], and those of a put.
     pub async fn write(&self, batch: Batch) -> Result<u64, Error> {
         if batch.is_empty() {
             return Err(Error::EmptyBatch);
@@ -78,23 +63,16 @@ impl Client {
             check_value_length(value)?;
         }
         let kind = if batch.conditions.is_empty() { CallKind::Write } else { CallKind::ConditionalWrite };
-        let header = self.shared.ids.next_header();
         let response = self
-            .call(
-                "write",
-                kind,
-                |ranges| route_together(ranges, batch.keys()),
-                &header,
-                |mut kv, header, remaining| {
-                    let request = v1::WriteRequest {
-                        header: Some(header),
-                        conditions: batch.conditions.clone(),
-                        mutations: batch.mutations.clone(),
-                        durability: self.durability.to_proto(),
-                    };
-                    async move { kv.write(with_deadline(request, remaining)).await }
-                },
-            )
+            .call("write", kind, &KeySpan::around(batch.keys()), |mut kv, header, remaining| {
+                let request = v1::WriteRequest {
+                    header: Some(header),
+                    conditions: batch.conditions.clone(),
+                    mutations: batch.mutations.clone(),
+                    durability: self.durability.to_proto(),
+                };
+                async move { kv.write(with_deadline(request, remaining)).await }
+            })
             .await?;
         response.condition_failed.map_or(Ok(response.version), |failed| {
             Err(Error::ConditionFailed {

@@ -44,6 +44,8 @@ struct CopyView {
 pub(super) async fn run(context: &Context, arguments: &KeyArguments) -> Ended {
     let key = typed_bytes(&arguments.key, arguments.base64, "key")?;
     let client = context.connect().await?;
+    // In a cluster with shards the node is known once the key's shard is.
+    client.route(&key).await?;
     let node = client.ranges().owner(&key);
     let request = ExplainRequest { key: key.clone().into() };
     let response =

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use thermocline_client::{Batch, Client, Error as ClientError, ErrorKind};
+use thermocline_client::{Batch, Client, Error as ClientError, ErrorKind, KeyRange};
 use tokio::time::Instant;
 
 use super::import::BatchSink;
 use crate::interrupt::Interrupt;
 
-/// Writes batches through a client, one part per node.
+/// Writes batches through a client, one part for each shard, or node that stands alone.
 #[derive(Debug, Clone)]
 pub struct StoreSink {
     client: Client,
@@ -62,13 +62,13 @@ impl StoreSink {
     /// Puts what has a value and deletes what has none. What was certainly not done, and why not; fails where that is not
     /// certain or trying again does not help.
     async fn once(&self, changes: Vec<Change>) -> Result<(Vec<Change>, Option<ClientError>), ClientError> {
-        let ranges = self.client.ranges();
-        let mut parts: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
-        for change in changes {
-            parts.entry(ranges.owner(&change.0)).or_default().push(change);
-        }
+        let parts = match self.by_owner(&changes).await {
+            Ok(parts) => parts,
+            Err(error) if passes(&error) => return Ok((changes, Some(error))),
+            Err(error) => return Err(error),
+        };
         // All are waited for: one that is dropped on the way may have been done.
-        let sent = join_all(parts.into_values().map(async |part| (self.client.write(batch(&part)).await, part))).await;
+        let sent = join_all(parts.into_iter().map(async |part| (self.client.write(batch(&part)).await, part))).await;
         let (mut left, mut passing, mut final_error) = (Vec::new(), None, None);
         for (outcome, part) in sent {
             match outcome {
@@ -82,13 +82,30 @@ impl StoreSink {
         }
         final_error.map_or(Ok((left, passing)), Err)
     }
+
+    /// The changes that may be one batch together: those of one shard, or of one node that stands alone.
+    async fn by_owner(&self, changes: &[Change]) -> Result<Vec<Vec<Change>>, ClientError> {
+        let mut parts: BTreeMap<Bytes, (KeyRange, Vec<Change>)> = BTreeMap::new();
+        for change in changes {
+            let key = &change.0;
+            if let Some((_, (range, part))) = parts.range_mut(..=key.clone()).next_back()
+                && range.contains(key)
+            {
+                part.push(change.clone());
+                continue;
+            }
+            let range = self.client.owned_with(key).await?;
+            parts.entry(range.start().clone()).or_insert((range, Vec::new())).1.push(change.clone());
+        }
+        Ok(parts.into_values().map(|(_, part)| part).collect())
+    }
 }
 
 /// Whether nothing was done, and it may work the next time.
 fn passes(error: &ClientError) -> bool {
     error.kind() == ErrorKind::Unavailable
         // The ranges changed between grouping and sending: group again.
-        || matches!(error, ClientError::BatchSpansNodes { .. })
+        || matches!(error, ClientError::BatchSpansShards { .. })
 }
 
 fn batch(changes: &[Change]) -> Batch {

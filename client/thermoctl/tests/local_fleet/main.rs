@@ -30,7 +30,7 @@ async fn three_nodes_serve_their_ranges_and_a_batch_over_two_of_them_is_refused(
     let owners: Vec<usize> = ["apple", "grape", "zebra"].map(|key| client.ranges().owner(key.as_bytes())).into();
     assert_eq!(owners, [0, 1, 2]);
     let error = client.write(Batch::new().put("apple", "1").put("zebra", "1")).await.unwrap_err();
-    assert!(matches!(error, Error::BatchSpansNodes { .. }), "{error}");
+    assert!(matches!(error, Error::BatchSpansShards { .. }), "{error}");
     assert_eq!(client.get("apple").await.unwrap().unwrap().value, "apple!", "nothing of the batch was written");
 }
 
