@@ -13,13 +13,13 @@ SHELL_SCRIPTS := $(filter-out %.md,$(wildcard scripts/*)) .ci/run
 CARGO := cargo
 
 .PHONY: help bootstrap run test verify format lint docs deny generated shell fix test-long random mutation coverage \
-	leaks bench
+	leaks bench checker
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-bootstrap: ## Install the build packages that are missing (Debian, Ubuntu), or say which
-	@scripts/bootstrap
+bootstrap: ## Install the packages that build and tests miss (Debian, Ubuntu), or say which
+	@scripts/bootstrap --tests
 
 run: ## Build, start a local fleet, import real data, watch it tier (under 3 minutes after the build)
 	@scripts/bootstrap --data
@@ -29,7 +29,7 @@ run: ## Build, start a local fleet, import real data, watch it tier (under 3 min
 test: bootstrap ## All tests, doctests included, with the same build as `run`
 	@scripts/test
 
-verify: bootstrap format lint docs deny generated shell ## The gate: changes nothing, fails on any finding
+verify: bootstrap format lint docs deny generated shell checker ## The gate: changes nothing, fails on any finding
 	@echo 'verify: no finding'
 
 format: ## rustfmt, checking only
@@ -52,6 +52,9 @@ shell: ## The shell scripts parse
 	@for script in $(SHELL_SCRIPTS); do \
 		if head -n 1 $$script | grep -q bash; then bash -n $$script; else sh -n $$script; fi; done
 	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); fi
+
+checker: ## The checker of histories, in Go: formatted, vetted, its dependency vendored as pinned
+	@scripts/checker
 
 fix: bootstrap ## Format, apply clippy's suggestions, write the generated files again
 	@$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
