@@ -3,11 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Where Go is looked for when it is not on `PATH`.
 const GO_ELSEWHERE: [&str; 2] = ["/usr/local/go/bin/go", "/usr/lib/go/bin/go"];
 const VIOLATION: i32 = 1;
+/// Builds of this process, so that each has a file of its own.
+static BUILDS: AtomicU32 = AtomicU32::new(0);
 
 /// What a history is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +68,9 @@ impl Checker {
     /// That Go is missing, or what it says of the sources.
     pub fn build(folder: &Path) -> Result<Self, CheckerError> {
         let program = folder.join("histories-checker");
-        // Another process may be running the one that is there: it is replaced, not written over.
-        let new = folder.join(format!("histories-checker.{}", std::process::id()));
+        // Others may be running the one that is there, or building their own: it is replaced, not written over.
+        let build = BUILDS.fetch_add(1, Ordering::Relaxed);
+        let new = folder.join(format!("histories-checker.{}.{build}", std::process::id()));
         let mut go = Command::new(go().ok_or(CheckerError::NoGo)?);
         go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("checker"))
             .args(["build", "-mod=vendor", "-buildvcs=false", "-o"])

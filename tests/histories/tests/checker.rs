@@ -273,3 +273,15 @@ fn a_history_that_is_no_history_is_refused_by_name() {
     let put = line(r#""op":"put","args":{"value":"a"},"result":null,"ret_ns":null"#);
     refused(&format!("{put}\n{put}\n"), "written twice");
 }
+
+#[test]
+fn the_checker_can_be_built_by_several_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = || Checker::build(folder.path()).map(|_| ());
+    std::thread::scope(|scope| {
+        let builds: Vec<_> = (0..4).map(|_| scope.spawn(build)).collect();
+        for built in builds {
+            built.join().unwrap().unwrap();
+        }
+    });
+}
