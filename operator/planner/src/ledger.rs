@@ -1,39 +1,19 @@
 //! What will be so once the moves that are open, and those just planned, are done.
 
+mod figures;
+mod media;
+
 use std::collections::BTreeSet;
 
+pub(crate) use figures::{ClusterCounts, Counts, Resource, Shift};
+
 use crate::{
-    Change, Figure, NodeId, Priority, Reason, ShardId, TierRank,
+    Change, NodeId, Priority, Reason, ShardId,
     change::cannot_wait,
     fleet::{OpenMove, Replica, Role, Shard},
     imbalance::{Deviation, deviation},
     view::View,
 };
-
-/// What a node has and can run out of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resource {
-    /// Bytes of all tiers.
-    Disk,
-    /// Processor time.
-    Load,
-    /// Time of its devices.
-    Io,
-}
-
-impl Resource {
-    pub const ALL: [Self; 3] = [Self::Disk, Self::Load, Self::Io];
-    /// Those that imbalance is measured by.
-    pub const BALANCED: [Self; 2] = [Self::Disk, Self::Load];
-
-    pub const fn figure(self) -> Figure {
-        match self {
-            Self::Disk => Figure::DiskPercent,
-            Self::Load => Figure::CpuPercent,
-            Self::Io => Figure::IoPercent,
-        }
-    }
-}
 
 /// What a node will have.
 #[derive(Debug, Clone)]
@@ -43,34 +23,6 @@ struct Account {
     cpu: f64,
     io: f64,
     pub counts: Counts,
-}
-
-/// Open moves of a node.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub moves_in: u32,
-    pub moves_out: u32,
-    pub critical_in: u32,
-    pub critical_out: u32,
-    pub leaders_in: u32,
-    pub leaders_out: u32,
-}
-
-/// Open moves of the cluster.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ClusterCounts {
-    pub moves: u32,
-    pub critical: u32,
-    pub range_changes: u32,
-}
-
-/// What one member more or less changes at a node.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Shift {
-    pub place: usize,
-    pub bytes: f64,
-    pub cpu: f64,
-    pub io: f64,
 }
 
 /// What will be so, as plain figures; cloned to try something out.
@@ -223,23 +175,6 @@ impl Ledger {
         shifts.into_iter().flatten().collect()
     }
 
-    /// On which tiers of a node a copy would be, with the bytes on each; `None` where it does not fit. A tier that is
-    /// full, degraded or missing sends what is meant for it to the next slower one.
-    pub fn fit(&self, view: &View<'_>, place: usize, shard: &Shard) -> Option<Vec<(usize, u64)>> {
-        let node = &view.fleet.nodes()[place];
-        let highest = view.policy_of_node(place).triggers.disk_usage_percent;
-        let mut placed: Vec<(usize, u64)> = Vec::with_capacity(shard.bytes.len());
-        for (rank, bytes) in shard.bytes.iter().filter(|(_, bytes)| *bytes > 0) {
-            let number = node.tiers.iter().enumerate().position(|(number, tier)| {
-                let so_far: u64 = placed.iter().filter(|(at, _)| *at == number).map(|(_, bytes)| bytes).sum();
-                let after = self.accounts[place].tiers[number].saturating_add(so_far).saturating_add(*bytes);
-                tier.rank >= *rank && !tier.degraded && tier.percent(after) <= tier.high_percent.min(highest)
-            })?;
-            placed.push((number, *bytes));
-        }
-        Some(placed)
-    }
-
     /// Counts a change that is planned, and has it done.
     pub fn take(&mut self, view: &View<'_>, change: &Change, priority: Priority, reason: Reason) {
         if !cannot_wait(priority, reason) {
@@ -323,42 +258,6 @@ impl Ledger {
                 }
             }
             _ => {}
-        }
-    }
-
-    fn change_tier(&mut self, view: &View<'_>, place: Option<usize>, (from, to): (TierRank, TierRank), bytes: u64) {
-        let Some(place) = place else {
-            return;
-        };
-        let tiers = &view.fleet.nodes()[place].tiers;
-        let number = |rank| tiers.iter().position(|tier| tier.rank == rank);
-        if let (Some(from), Some(to)) = (number(from), number(to)) {
-            let account = &mut self.accounts[place].tiers;
-            account[from] = account[from].saturating_sub(bytes);
-            account[to] = account[to].saturating_add(bytes);
-        }
-    }
-
-    fn receive(&mut self, view: &View<'_>, place: Option<usize>, shard: &Shard) {
-        let Some(place) = place else {
-            return;
-        };
-        let slowest = self.accounts[place].tiers.len() - 1;
-        for (tier, bytes) in self.fit(view, place, shard).unwrap_or_else(|| vec![(slowest, shard.size())]) {
-            let used = &mut self.accounts[place].tiers[tier];
-            *used = used.saturating_add(bytes);
-        }
-    }
-
-    fn give(&mut self, view: &View<'_>, place: Option<usize>, shard: &Shard) {
-        let Some(place) = place else {
-            return;
-        };
-        let tiers = &view.fleet.nodes()[place].tiers;
-        for (rank, bytes) in &shard.bytes {
-            let number = tiers.iter().position(|tier| tier.rank >= *rank).unwrap_or(tiers.len() - 1);
-            let used = &mut self.accounts[place].tiers[number];
-            *used = used.saturating_sub(*bytes);
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct View<'a> {
     pub policies: &'a Policies,
     pub now: Moment,
     /// The pools, in order.
-    pub pools: Vec<PoolName>,
+    pub pools: &'a [PoolName],
     /// Of each pool, the places of its nodes that are there and stay.
     pub staying: Vec<Vec<usize>>,
     /// Of each node, its pool's place.

@@ -30,6 +30,8 @@ pub struct FleetParts {
 #[derive(Debug, Clone)]
 pub struct FleetState {
     parts: FleetParts,
+    /// The pools that nodes or shards are of, in order.
+    pools: Vec<PoolName>,
     /// Of each node, in order, which replicas it has.
     held: Vec<Vec<Held>>,
     /// Of each node, in order, the operations a second that its replicas account for.
@@ -76,7 +78,7 @@ impl FleetState {
                 operations[node] += shard.operations_at(replica.role, replica.leader);
             }
         }
-        Ok(Self { parts, held, operations })
+        Ok(Self { pools: pools(&parts), parts, held, operations })
     }
 
     /// The parts, to be changed and made a fleet again.
@@ -123,16 +125,8 @@ impl FleetState {
 
     /// The pools that nodes or shards are of, in order.
     #[must_use]
-    pub fn pools(&self) -> Vec<PoolName> {
-        let mut pools: Vec<PoolName> = self.parts.nodes.iter().map(|node| node.pool.clone()).collect();
-        for shard in &self.parts.shards {
-            if pools.last() != Some(&shard.pool) {
-                pools.push(shard.pool.clone());
-            }
-        }
-        pools.sort();
-        pools.dedup();
-        pools
+    pub fn pools(&self) -> &[PoolName] {
+        &self.pools
     }
 
     /// A node's place in the order of nodes.
@@ -157,6 +151,18 @@ impl FleetState {
     pub(crate) fn operations(&self, place: usize) -> f64 {
         self.operations[place]
     }
+}
+
+fn pools(parts: &FleetParts) -> Vec<PoolName> {
+    let mut pools: Vec<PoolName> = parts.nodes.iter().map(|node| node.pool.clone()).collect();
+    for shard in &parts.shards {
+        if pools.last() != Some(&shard.pool) {
+            pools.push(shard.pool.clone());
+        }
+    }
+    pools.sort();
+    pools.dedup();
+    pools
 }
 
 #[cfg(test)]

@@ -293,6 +293,64 @@ fn where_everyone_is_as_busy_nothing_is_moved_and_that_is_said() {
 }
 
 #[test]
+fn what_frees_a_disk_does_not_go_where_it_would_unbalance_the_load() {
+    let mut parts = fleet(vec![node(1), node(2), node(3), node(4)], (1..=3).map(|id| shard(id, &[1, 2, 3])).collect());
+    for shard in &mut parts.shards {
+        (shard.bytes[0].1, shard.load.cpu) = (30 * GIB, 2.0);
+    }
+    settle(&mut parts);
+    parts.nodes[2].tiers[0].used = 84 * GIB;
+    let to_the_last = |parts: &FleetParts| {
+        changes(&planned(parts.clone(), &auto()))
+            .iter()
+            .any(|change| (change.from(), change.to()) == (Some(NodeId(1)), Some(NodeId(4))))
+    };
+    assert!(to_the_last(&parts));
+    // Now it is as busy as the node that it would help.
+    parts.nodes[3].load.cpu_used = 6.0;
+    assert!(!to_the_last(&parts));
+}
+
+#[test]
+fn a_deviation_that_is_allowed_is_left_alone() {
+    let shards = (1..=24).map(|id| shard(id, &[[1, 2, 3], [2, 3, 1], [3, 1, 2]][id as usize % 3])).collect();
+    let mut parts = fleet(vec![node(1), node(2), node(3)], shards);
+    parts.shards.iter_mut().for_each(|shard| shard.load = ShardLoad::default());
+    settle(&mut parts);
+    parts.nodes[0].tiers[0].used = 20 * GIB;
+    let plan = planned(parts.clone(), &auto());
+    let score = plan.imbalance[0].now.score();
+    assert!(score > 10.0 && score < 20.0, "{score}");
+    assert_eq!(changes(&plan), Vec::<&Change>::new());
+    parts.nodes[0].tiers[0].used = 30 * GIB;
+    assert!(!planned(parts, &auto()).proposals.is_empty());
+}
+
+#[test]
+fn relief_of_a_disk_goes_on_below_the_trigger_only_once_it_was_begun_and_to_nobody_who_is_fuller() {
+    let mut parts = fleet(vec![node(1), node(2), node(3), node(4)], (1..=8).map(|id| shard(id, &[1, 2, 3])).collect());
+    parts.shards.iter_mut().for_each(|shard| shard.bytes[0].1 = 10 * GIB);
+    parts.nodes.iter_mut().for_each(|node| node.tiers[0].used = 70 * GIB);
+    parts.nodes[0].tiers[0].used = 80 * GIB;
+    parts.nodes[3].tiers[0].used = 60 * GIB;
+    assert_eq!(by(&planned(parts.clone(), &unbalanced()), Reason::DiskFull).len(), 0);
+    parts.history = vec![MoveRecord { reason: Reason::DiskFull, ..record(99, 1, 4, Duration::from_mins(29)) }];
+    let plan = planned(parts.clone(), &unbalanced());
+    assert_eq!(by(&plan, Reason::DiskFull).len(), 1, "{:#?}", plan.refusals);
+    parts.nodes[1].tiers[0].used = 70 * GIB;
+    parts.nodes[2].tiers[0].used = 70 * GIB + 1;
+    parts.nodes[3].tiers[0].used = 70 * GIB + 1;
+    assert_eq!(by(&planned(parts, &unbalanced()), Reason::DiskFull).len(), 0, "they would be as full as it is");
+}
+
+#[test]
+fn a_shard_with_hot_keys_that_carries_no_more_than_others_gets_no_read_replica() {
+    let mut parts = fleet(vec![node(1), node(2), node(3), node(4)], (1..=4).map(|id| shard(id, &[1, 2, 3])).collect());
+    parts.shards[0].load.hot_keys = 1_000;
+    assert_eq!(by(&planned(parts, &unbalanced()), Reason::HotDataReplication).len(), 0);
+}
+
+#[test]
 fn one_shard_that_is_the_whole_load_is_not_handed_around() {
     let mut parts = fleet(vec![node(1), node(2), node(3), node(4)], vec![shard(1, &[1, 2, 3])]);
     parts.shards[0].load.cpu = 9.0;

@@ -114,6 +114,27 @@ fn a_leader_that_has_moved_since_is_not_moved_again() {
 }
 
 #[test]
+fn a_member_that_is_no_longer_the_one_is_not_moved() {
+    let other = again(failed(), |parts| parts.shards[0].replicas[1].id = crate::ReplicaId(99));
+    assert_eq!(other.unwrap_err().kind(), RefusalKind::Gone);
+}
+
+#[test]
+fn a_target_that_leaves_is_silent_or_was_given_to_another_pool_since_takes_nothing() {
+    let growing = || fleet(vec![node(1), node(2), node(3)], vec![shard(1, &[1])]);
+    let spoilt: [fn(&mut crate::fleet::Node); 3] = [
+        |node| node.availability = Availability::Draining { cancelled: false },
+        |node| node.availability = LOST,
+        |node| node.pool = "other".into(),
+    ];
+    assert_eq!(again(growing(), |_| {}), Ok(()));
+    for spoil in spoilt {
+        let refused = again(growing(), |parts| spoil(&mut parts.nodes[1])).unwrap_err();
+        assert_eq!(refused.kind(), RefusalKind::TargetNotReady, "{refused}");
+    }
+}
+
+#[test]
 fn what_came_of_a_move_stands_beside_what_was_forecast() {
     let parts = overloaded();
     let proposal = planned(parts.clone(), &auto()).proposals.swap_remove(0);

@@ -253,9 +253,15 @@ fn a_member_too_many_is_removed_but_never_the_leader() {
     parts.shards[0].replicas.push(replica(1, 3, 4, Role::Data));
     parts.nodes[3].zone = parts.nodes[1].zone.clone();
     settle(&mut parts);
-    let plan = planned(parts, &auto());
+    let plan = planned(parts.clone(), &auto());
     let removed: Vec<_> = plan.proposals.iter().filter_map(|proposal| proposal.change.from()).collect();
     assert_eq!(removed, [NodeId(4)], "of those that share a zone the newest");
+    for shard in &mut parts.shards {
+        shard.replicas.iter_mut().for_each(|member| member.leader = member.node == NodeId(4));
+    }
+    let plan = planned(parts, &auto());
+    let removed: Vec<_> = plan.proposals.iter().filter_map(|proposal| proposal.change.from()).collect();
+    assert_eq!(removed, [NodeId(2)], "the other one of that zone, for the newest leads");
 }
 
 #[test]
