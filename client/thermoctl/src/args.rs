@@ -85,6 +85,8 @@ pub enum Command {
     Bench(BenchArguments),
     /// Watch a cluster: throughput, latency, tiers, heat, moves
     Top(TopArguments),
+    /// Plan for a fleet that exists in figures alone, over hours of load and failures
+    Simulate(SimulateArguments),
     /// Run a cluster on this machine
     Local(LocalArguments),
     /// Show tiering on this machine: a fleet, real data, a skewed load, and what came of it
@@ -395,6 +397,38 @@ pub struct TopArguments {
     /// How often figures change
     #[arg(long, default_value = "1s", value_parser = parse_some_time, value_name = "TIME")]
     pub interval: Duration,
+}
+
+/// `simulate`
+#[derive(Debug, Args)]
+pub struct SimulateArguments {
+    /// The scenario, as examples/simulate has one; instead of one that is generated
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["nodes", "shards", "hours", "failures", "first_node"])]
+    pub file: Option<PathBuf>,
+    /// Nodes, in three zones
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub nodes: u64,
+    /// Shards of 3 GiB, on two data replicas and a witness
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub shards: u64,
+    /// Replays a run [default: the file's, or 1]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Hours that are simulated, in steps of a minute
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=720))]
+    pub hours: u64,
+    /// Nodes that fail, one after the other
+    #[arg(long, default_value_t = 0)]
+    pub failures: u64,
+    /// Begin with one replica of every shard on the first node
+    #[arg(long)]
+    pub first_node: bool,
+    /// Moves of the cluster at a time [default: the file's, or an eighth of the nodes and at least 8]
+    #[arg(long, value_name = "MOVES")]
+    pub moves: Option<u32>,
+    /// Draw imbalance, disk, processors and moves over time as SVG
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
 }
 
 /// `local`

@@ -35,6 +35,7 @@ fn the_commands_are_those_that_scripts_rely_on() {
             "moves",
             "bench",
             "top",
+            "simulate",
             "local",
             "demo",
             "apply",
@@ -92,6 +93,7 @@ fn what_does_not_fit_together_is_refused() {
         "thermoctl import f --resume --restart",
         "thermoctl export f --resume --overwrite",
         "thermoctl bench ycsb-a --duration 3s --operations 4",
+        "thermoctl simulate --file f --nodes 3",
     ] {
         assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::ArgumentConflict, "{line}");
     }

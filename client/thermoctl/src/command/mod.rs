@@ -22,6 +22,7 @@ mod progress;
 mod put;
 mod reference;
 mod scan;
+mod simulate;
 mod tiers;
 mod top;
 
@@ -42,6 +43,7 @@ pub fn run(arguments: Arguments, program: &'static str) -> Ended {
     let context = Context::new(arguments.global);
     let command = match arguments.command {
         Command::Completion { shell } => return completion::run(&context, shell, program),
+        Command::Simulate(arguments) => return simulate::run(&context, &arguments),
         command => command,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -74,6 +76,6 @@ async fn dispatch(context: &Context, command: Command) -> Ended {
         Command::Delete(arguments) => objects::delete(context, &arguments).await,
         Command::Validate(arguments) => objects::validate(context, &arguments),
         // Handled before a runtime is needed.
-        Command::Completion { .. } => Ok(ExitCode::Success),
+        Command::Completion { .. } | Command::Simulate(_) => Ok(ExitCode::Success),
     }
 }
