@@ -191,6 +191,15 @@ fn members_of_a_lost_node_are_made_anew_the_busiest_shards_first() {
 }
 
 #[test]
+fn a_member_too_many_that_is_lost_is_let_go_instead_of_made_anew() {
+    let mut parts = fleet((1..=5).map(node).collect(), vec![shard(1, &[2, 1, 3])]);
+    parts.shards[0].replicas.push(replica(1, 3, 4, Role::Data));
+    parts.nodes[0].availability = LOST;
+    let plan = planned(parts, &auto());
+    assert!(matches!(changes(&plan)[..], [Change::RemoveReplica { from: NodeId(1), .. }]), "{plan:#?}");
+}
+
+#[test]
 fn a_witness_of_a_lost_node_is_made_anew_without_bytes() {
     let mut parts = fleet(vec![node(1), node(2), node(3), node(4)], vec![shard(1, &[1, 2, 3])]);
     parts.nodes[2].availability = LOST;
