@@ -181,6 +181,7 @@ impl Book {
             wire::Member { replica: *replica, node: *node, role: wire::Role::from(role).into() }
         };
         wire::GreetResponse {
+            node: kept.node,
             cluster: kept.cluster.clone(),
             nodes: kept.nodes.values().map(message).collect(),
             meta: kept.meta.iter().map(member).collect(),

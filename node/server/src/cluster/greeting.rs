@@ -66,10 +66,11 @@ async fn greet_one(book: &Book, lines: &Lines, trips: &RoundTrips, node: Option<
     let answered = tokio::time::timeout(PATIENCE, client.greet(wire::GreetRequest { from })).await;
     match answered {
         Ok(Ok(told)) => {
-            if let Some(node) = node {
+            let told = told.into_inner();
+            // One that lost its disks is another node at the same address: the old one did not answer.
+            if let Some(node) = node.filter(|node| node.0 == told.node) {
                 trips.note(node, began.elapsed());
             }
-            let told = told.into_inner();
             book.learn(told.nodes.into_iter().map(entry).collect(), &told.meta, told.meta_changed_at);
         }
         Ok(Err(status)) => tracing::debug!(address, %status, "a node was not greeted"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thermocline_crds::Kind;
 use thermocline_crds::v1alpha1::Mode;
-use thermocline_planner::{Change, FleetState, Moment, Plan, ShardId};
+use thermocline_planner::{Change, FleetState, Moment, Plan, RefusalKind, ShardId};
 use thermocline_proto::v1;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -24,6 +24,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// A silent node that has no members is forgotten after so long.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+/// Refusals of one kind are told once in so long.
+const SAME_REFUSAL: Duration = Duration::from_secs(60);
 /// An order that was taken shows in what the nodes say after so long.
 const SHOWS_AFTER: Duration = Duration::from_secs(3);
 
@@ -36,6 +38,8 @@ pub(super) struct Rebalancing {
     /// Orders that were given, until they show in what the nodes say.
     given: BTreeMap<ShardId, (Change, Instant)>,
     asking: JoinSet<(Order, Result<(), String>)>,
+    /// When a refusal of a kind was told.
+    told: BTreeMap<RefusalKind, Instant>,
 }
 
 impl Rebalancing {
@@ -67,9 +71,9 @@ impl Rebalancing {
     }
 
     /// A text of the planner with the names of the nodes instead of their numbers.
-    fn in_words(&self, change: &Change) -> String {
+    fn in_words(&self, text: &impl std::fmt::Display) -> String {
         let numbers = self.heard.iter().map(|(node, (name, ..))| (format!("node {node}"), name));
-        numbers.fold(change.to_string(), |text, (number, name)| text.replace(&number, name))
+        numbers.fold(text.to_string(), |text, (number, name)| text.replace(&number, name))
     }
 }
 
@@ -118,17 +122,30 @@ impl<H: Home> Controller<H> {
             Ok(state) => state,
             Err(error) => {
                 // Nodes speak at different moments: what contradicts itself now agrees a moment later.
-                tracing::debug!(error = chain(&error), "what the nodes say does not make a fleet");
+                let words = format!("nothing is planned, for what the nodes say does not agree: {}", chain(&error));
+                self.failed(Kind::StorageCluster, "fleet", "FleetContradictsItself", &words).await;
                 return None;
             }
         };
         let plan = thermocline_planner::plan(&state, &rebalance::policies(desired), now);
+        self.tell_refusals(&plan, desired).await;
+        Some(plan)
+    }
+
+    /// Tells what the planner would do and must not, of each kind once in a while.
+    async fn tell_refusals(&mut self, plan: &Plan, desired: &Desired) {
+        let pool = desired.nodes.values().find(|node| node.replication.is_some()).map(|node| node.pool.clone());
+        let pool = pool.unwrap_or_default();
         for (kind, count, examples) in plan.refusals.iter() {
-            if let Some(example) = examples.first() {
-                tracing::debug!(?kind, count, %example, "the planner refuses");
+            let Some(example) = examples.first() else { continue };
+            let due = self.rebalancing.told.get(&kind).is_none_or(|at| at.elapsed() >= SAME_REFUSAL);
+            if due {
+                self.rebalancing.told.insert(kind, Instant::now());
+                let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+                let words = self.rebalancing.in_words(example);
+                self.warn(Kind::StoragePool, &pool, &format!("{kind:?}"), &format!("{words}{more}")).await;
             }
         }
-        Some(plan)
     }
 
     /// Gives what may be done to the leaders.

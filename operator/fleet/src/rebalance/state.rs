@@ -151,7 +151,9 @@ fn tiers(status: &v1::NodeStatus) -> Vec<Tier> {
     if !status.tiers.is_empty() {
         return status.tiers.iter().map(tier).collect();
     }
-    let full = v1::TierStatus { capacity_bytes: 1, used_bytes: 1, ..v1::TierStatus::default() };
+    let (high_watermark, low_watermark) = (0.85, 0.75);
+    let full =
+        v1::TierStatus { capacity_bytes: 1, used_bytes: 1, high_watermark, low_watermark, ..v1::TierStatus::default() };
     vec![tier(&full)]
 }
 

@@ -128,3 +128,18 @@ fn a_member_on_a_node_that_the_fleet_has_never_heard_is_on_a_stranger() {
     let known = named(vec![heard(1, 0, vec![shard(1, 10, true, &members)]), heard(3, 0, vec![])]);
     assert_eq!(strangers(&known), BTreeSet::from([9]));
 }
+
+#[test]
+fn a_node_that_was_gone_before_the_fleet_began_is_replaced_too() {
+    let members = [(10, 1, false), (11, 9, false), (12, 3, true)];
+    let stranger = v1::NodeStatus { node_id: 9, ..v1::NodeStatus::default() };
+    let stranger = Heard { name: "node 9".to_owned(), status: stranger, ago: Duration::from_secs(60) };
+    let nodes = vec![
+        heard(1, 0, vec![shard(1, 10, true, &members)]),
+        heard(3, 0, vec![shard(1, 12, false, &members)]),
+        heard(4, 0, vec![]),
+        stranger,
+    ];
+    let changes = planned(&named(nodes));
+    assert!(changes.iter().any(|change| change.to() == Some(NodeId(4))), "{changes:?}");
+}
