@@ -64,7 +64,7 @@ enum Routing {
     /// Nodes that stand alone own a fixed range each.
     Nodes(NodeRanges),
     /// A cluster has shards, which split and move.
-    Shards(ShardRouting),
+    Shards(Box<ShardRouting>),
 }
 
 impl Client {
@@ -88,7 +88,7 @@ impl Client {
                     let lines =
                         nodes.iter().zip(&connections).map(|(node, one)| (node.kv.clone(), Arc::clone(&one.kv)));
                     let seeds = nodes.iter().map(|node| node.kv.clone()).collect();
-                    Routing::Shards(ShardRouting::new(seeds, Lines::new(lines, &options), told, &options))
+                    Routing::Shards(Box::new(ShardRouting::new(seeds, Lines::new(lines, &options), told, &options)))
                 }
             },
         };

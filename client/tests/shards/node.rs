@@ -2,13 +2,8 @@
 
 use std::{
     collections::VecDeque,
-    io,
     pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
@@ -17,18 +12,14 @@ use thermocline_proto::v1::{
     kv_server::{Kv, KvServer},
     mutation::Kind,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
-use tonic::{
-    Code, Request, Response, Status,
-    transport::{Server, server::Connected},
-};
+use tonic::{Code, Request, Response, Status, transport::Server};
 
-use crate::world::{World, misrouted};
+use crate::{
+    cuttable::{Cut, Cuttable},
+    world::{World, misrouted},
+};
 
 /// What a node does with a data call instead of answering it.
 #[derive(Debug, Clone)]
@@ -151,7 +142,7 @@ impl Service {
         match fault {
             Some(Fault::Refuse(code)) => Err(Status::new(code, "scripted")),
             Some(Fault::Break) => {
-                cut.0.store(true, Ordering::SeqCst);
+                cut.now();
                 Err(Status::internal("never arrives"))
             }
             Some(Fault::Hang) => std::future::pending().await,
@@ -167,7 +158,7 @@ impl Service {
             }
             Some(Fault::DoAndBreak) => {
                 perform(None)?;
-                cut.0.store(true, Ordering::SeqCst);
+                cut.now();
                 Err(Status::internal("never arrives"))
             }
             Some(Fault::DoAndHang) => {
@@ -335,60 +326,5 @@ impl Kv for Service {
             },
         )
         .await
-    }
-}
-
-/// Tells the connection of a call to break.
-#[derive(Debug, Clone)]
-struct Cut(Arc<AtomicBool>);
-
-/// A connection that a call can break.
-struct Cuttable {
-    stream: TcpStream,
-    cut: Cut,
-}
-
-impl Cuttable {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, cut: Cut(Arc::default()) }
-    }
-
-    fn check(&self) -> io::Result<()> {
-        if self.cut.0.load(Ordering::SeqCst) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
-    }
-}
-
-impl Connected for Cuttable {
-    type ConnectInfo = Cut;
-
-    fn connect_info(&self) -> Cut {
-        self.cut.clone()
-    }
-}
-
-impl AsyncRead for Cuttable {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Cuttable {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

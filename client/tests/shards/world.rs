@@ -140,7 +140,7 @@ impl World {
         let id = header.request_id.clone().expect("a write has a number");
         let slot = (id.client.clone(), id.sequence % WINDOW);
         match shard.sessions.get(&slot) {
-            Some((sequence, answer)) if *sequence == id.sequence => return Ok(answer.clone()),
+            Some((sequence, answer)) if *sequence == id.sequence => return Ok(*answer),
             Some((sequence, _)) if *sequence > id.sequence => return Err(Status::aborted("expired")),
             _ => {}
         }
@@ -150,7 +150,7 @@ impl World {
         }
         let shard = shard.id;
         let answer = self.apply(request);
-        self.shard(shard).sessions.insert(slot, (id.sequence, answer.clone()));
+        self.shard(shard).sessions.insert(slot, (id.sequence, answer));
         Ok(answer)
     }
 

@@ -17,6 +17,8 @@ use crate::{
 const HOPS: u32 = 3;
 /// A route without a leader that is older than this is asked for again before it is used.
 const LEADERLESS: Duration = Duration::from_secs(1);
+/// So long may it take to learn anew what is known after a fashion.
+const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
 /// A call that is not answered yet.
 #[derive(Debug)]
@@ -177,7 +179,8 @@ impl ShardRouting {
     async fn ask_again(&self, sending: &Sending, route: &Arc<ShardRoute>, key: &[u8]) {
         // The other half is for sending the call.
         let left = sending.deadline.saturating_duration_since(Instant::now());
-        if let Err(status) = self.ask(key, Some(route), Instant::now() + left / 2).await {
+        let until = Instant::now() + (left / 2).min(ASKED_AGAIN);
+        if let Err(status) = self.ask(key, Some(route), until).await {
             tracing::debug!(shard = route.shard, %status, "a shard's route could not be learned anew");
         }
     }
