@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod objects;
+mod replicated;
 mod starts;
 mod support;
 

@@ -1,0 +1,97 @@
+//! A pool that keeps its data on several nodes.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use thermocline_client::Client;
+use thermocline_proto::v1;
+
+use super::support::*;
+
+/// A node counts as lost after 30 s, and is replaced then.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The shard of all of the users' keys.
+const FIRST: u64 = 1;
+
+fn replicated(fleet: &Fleet) {
+    let manifests = fleet.manifests("pool.yaml", "  replicas: 3\n", "  replicas: 3\n  replication: {}\n");
+    fleet.ok(&["local", "up", "-f", &manifests, "--address", &fleet.address]);
+}
+
+async fn statuses(client: &Client) -> Vec<v1::NodeStatus> {
+    let mut found = Vec::new();
+    for node in 0..client.nodes().len() {
+        let request = v1::StatusRequest { interval_ms: 0, once: true };
+        let Some(mut admin) = client.admin(node) else { continue };
+        let Ok(answer) = admin.status(request).await else { continue };
+        found.extend(answer.into_inner().message().await.ok().flatten());
+    }
+    found
+}
+
+/// Waits until a shard has two data replicas and a witness, each voting, on the nodes that are there.
+async fn whole(client: &Client, shard: u64) {
+    let started = Instant::now();
+    loop {
+        let told = statuses(client).await;
+        let there: BTreeSet<u64> = told.iter().map(|status| status.node_id).collect();
+        let led = told.iter().flat_map(|status| &status.shards).find(|found| found.shard == shard && found.leads);
+        let is_whole = led.is_some_and(|led| {
+            let sound = |member: &&v1::MemberStatus| member.votes && there.contains(&member.node);
+            led.job.is_none() && led.members.len() == 3 && led.members.iter().filter(sound).count() == 3
+        });
+        if is_whole {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited too long for the copies of shard {shard}: {led:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_begins_on_one_node_and_grows_to_what_its_pool_declares() {
+    let fleet = Fleet::new();
+    replicated(&fleet);
+    let client = fleet.client().await;
+    client.put("greeting", "hello").await.unwrap();
+    for shard in [0, FIRST] {
+        whole(&client, shard).await;
+    }
+    assert_eq!(client.get("greeting").await.unwrap().unwrap().value, "hello");
+    let cluster = fleet.get(&["tc", "demo"]);
+    assert_eq!(cluster["status"]["begunOn"], "main-0");
+    let described = fleet.ok(&["describe", "tcp", "main"]);
+    assert!(described.contains("Moving") && described.contains("witness"), "{described}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_disks_are_gone_is_replaced_while_writes_go_on_and_nothing_is_lost() {
+    let fleet = Fleet::new();
+    replicated(&fleet);
+    let client = fleet.client().await;
+    for shard in [0, FIRST] {
+        whole(&client, shard).await;
+    }
+    for number in 0..200 {
+        client.put(format!("before{number:03}"), "value").await.unwrap();
+    }
+    let (name, pid) = fleet.pids()[1].clone();
+    // Away before it ends, so that it cannot start from it again.
+    let disks = fleet.layout().nodes().join(&name);
+    std::fs::rename(&disks, fleet.folder.path().join("gone")).unwrap();
+    kill(pid);
+    for number in 0..200 {
+        client.put(format!("after{number:03}"), "value").await.unwrap();
+    }
+    for shard in [0, FIRST] {
+        whole(&client, shard).await;
+    }
+    for number in 0..200 {
+        for key in [format!("before{number:03}"), format!("after{number:03}")] {
+            assert!(client.get(key.clone()).await.unwrap().is_some(), "{key}");
+        }
+    }
+    let described = fleet.ok(&["describe", "tcp", "main"]);
+    assert!(described.contains("move the data replica"), "{described}");
+}
