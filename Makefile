@@ -13,7 +13,7 @@ SHELL_SCRIPTS := $(filter-out %.md,$(wildcard scripts/*)) .ci/run
 CARGO := cargo
 
 .PHONY: help bootstrap run test verify format lint docs deny generated shell fix test-long random mutation coverage \
-	leaks bench checker
+	leaks bench bench-etcd checker
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -79,3 +79,9 @@ leaks: ## A short run of the engine under a leak checker
 bench: bootstrap ## The figures of the README, in the release profile (ARGS="--rounds 3 all")
 	@$(CARGO) build --locked --release --package thermocline-benches
 	@GLIBC_TUNABLES=$${GLIBC_TUNABLES-glibc.malloc.hugetlb=1} $(TARGET)/release/thermocline-benches $(or $(ARGS),all)
+
+bench-etcd: ## Writes to three nodes against three members of etcd, in the release profile (ARGS="--seconds 5")
+	@scripts/bootstrap --etcd
+	@$(CARGO) build --locked --release --package thermocline-benches --package thermoctl --package thermocline-node
+	@GLIBC_TUNABLES=$${GLIBC_TUNABLES-glibc.malloc.hugetlb=1} $(TARGET)/release/thermocline-benches \
+		--rounds 3 etcd $(ARGS)

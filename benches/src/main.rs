@@ -1,11 +1,12 @@
 //! The tier benchmark: every figure of the README comes from `make bench`, which runs this.
 //!
 //! Thermocline and raw RocksDB run in turn in one process on one file system, so a machine whose speed drifts drifts for
-//! both; medians and the ratio pair by pair are printed, with the machine named.
+//! both; medians and the ratio pair by pair are printed, with the machine named. `etcd` compares whole processes.
 #![allow(clippy::disallowed_methods)] // a benchmark reads the machine's clock
 
 mod baseline;
 mod cold_device;
+mod etcd;
 mod figures;
 mod load;
 mod machine;
@@ -48,7 +49,9 @@ enum What {
     ColdDevice,
     /// A stalled cold tier as a column family of the same database, and as a database of its own.
     StallCoupling,
-    /// Everything.
+    /// Writes to three nodes against three members of etcd, as processes.
+    Etcd(etcd::Settings),
+    /// Everything but etcd, which is not part of Thermocline's build.
     All,
 }
 
@@ -68,6 +71,9 @@ fn main() -> anyhow::Result<()> {
     }
     if matches!(what, What::StallCoupling | What::All) {
         stall::run(&bench, &mut report)?;
+    }
+    if let What::Etcd(settings) = &what {
+        etcd::run(&bench, &mut report, settings)?;
     }
     print!("{report}");
     if let Some(path) = json {

@@ -1,0 +1,99 @@
+//! Three nodes of Thermocline against three members of etcd: the same writes, from as many clients, over as many
+//! connections, each acknowledged after an fsync, on one file system, in turn.
+//!
+//! What is compared is said in [`COMPARED`]: as long as nodes do not replicate, it is not like with like.
+
+mod api;
+mod load;
+mod members;
+mod nodes;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::load::Bench;
+use crate::report::Report;
+use load::{Load, Rate, Target};
+use members::Members;
+use nodes::Nodes;
+
+/// What a reader must know before the figures.
+const COMPARED: &str = "etcd writes to three members and answers when two have synced. Thermocline's three nodes each own a \
+range of the keys and do NOT replicate: each write is synced once, on one node. Not like with like.";
+/// Bytes of a value.
+const VALUE_BYTES: usize = 256;
+/// Mutations of a transaction; etcd's own limit is 128.
+const BATCH: usize = 100;
+
+/// How the two are started and driven.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// etcd's program.
+    #[arg(long, default_value = "etcd")]
+    etcd: PathBuf,
+    /// The command line of Thermocline, with the node's program beside it; by default the one beside this program.
+    #[arg(long)]
+    thermoctl: Option<PathBuf>,
+    /// The manifests of Thermocline's three nodes.
+    #[arg(long, default_value = "examples/quickstart")]
+    manifests: PathBuf,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// How many clients call at once; each number is measured.
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 256])]
+    clients: Vec<usize>,
+}
+
+/// Starts both, measures them in turn and adds the figures.
+pub fn run(bench: &Bench, report: &mut Report, settings: &Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime of the clients")?;
+    runtime.block_on(measure(bench, report, settings))
+}
+
+async fn measure(bench: &Bench, report: &mut Report, settings: &Settings) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir_in(&bench.folder).context("make a folder for the data of both")?;
+    let members = Members::start(&settings.etcd, folder.path()).await?;
+    let nodes = Nodes::start(settings.thermoctl.as_deref(), &settings.manifests, folder.path())?;
+    let etcd = Arc::new(members.client().await?);
+    let ours = Arc::new(nodes.client().await?);
+    eprintln!("{COMPARED} etcd {}.", members.version());
+    let length = Duration::from_secs(settings.seconds.max(1));
+    for &clients in &settings.clients {
+        for batch in [1, BATCH] {
+            let mut pairs = Vec::new();
+            for round in 0..bench.rounds {
+                let load =
+                    Load { clients, batch, length, seed: bench.seed.wrapping_add(round as u64), bytes: VALUE_BYTES };
+                // Who begins alternates: the one that comes second finds the device as the first one left it.
+                pairs.push(if round % 2 == 0 {
+                    let ours = rate(&ours, &load).await?;
+                    (ours, rate(&etcd, &load).await?)
+                } else {
+                    let etcd = rate(&etcd, &load).await?;
+                    (rate(&ours, &load).await?, etcd)
+                });
+            }
+            let (what, goal, least) = if batch == 1 {
+                ("single puts".to_owned(), ">= 3 x etcd", 3.0)
+            } else {
+                (format!("transactions of {batch}"), ">= 10 x etcd", 10.0)
+            };
+            let name = format!("{what}, {VALUE_BYTES} B, {clients} clients, synced; ours not replicated, etcd 3 times");
+            report.pair(&name, "keys/s", &pairs, goal, |ratio| ratio >= least);
+        }
+    }
+    Ok(())
+}
+
+async fn rate<T: Target>(target: &Arc<T>, load: &Load) -> anyhow::Result<f64> {
+    let Rate { keys_per_second, failed, failure } = load.run(target).await?;
+    if let Some(failure) = failure {
+        eprintln!("{}: {failed} calls failed and are not counted, the last of them: {failure:#}", T::NAME);
+    }
+    Ok(keys_per_second)
+}
