@@ -2,13 +2,14 @@
 //!
 //! `resident` (one replica, as services use it), `proposer` (writes become entries), `residence` (what the node remembers of its
 //! replicas), `steps` (what the leader does next for a change of members: pure), `driver` (does it), `ask` (what it asks of
-//! other nodes). A replica that fails is stopped for itself: the node and its other replicas go on.
+//! other nodes), `revival` (opens anew what has stopped). A replica that fails is stopped for itself: the node and its other replicas go on.
 
 mod ask;
 mod driver;
 mod proposer;
 mod removal;
 mod resident;
+mod revival;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -152,6 +153,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         }
         host.index();
         tokio::spawn(hear(Arc::downgrade(&host), heard));
+        tokio::spawn(revival::revive(Arc::downgrade(&host)));
         Ok(host)
     }
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use thermocline_engine::{ApplyEntry, CallerRecord, Condition, EngineError, Mutation, WriteOutcome};
 
 pub use answer::{Answer, Applied};
-pub use hashes::Hashes;
+pub use hashes::{HashDone, Hashes};
 pub use memory_store::MemoryStore;
 pub use records::RecordError;
 pub(crate) use records::{
