@@ -23,6 +23,11 @@ use crate::{
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What may be on its way to us unread. The transport counts each small answer for 256 bytes of half the connection's window and
+/// breaks a connection that has more unread ones: 16 MiB are 32,768 answers at once. An adaptive window begins with a few hundred.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const STREAM_WINDOW: u32 = 4 << 20;
+
 /// The data channels to one address.
 #[derive(Debug)]
 pub(crate) struct KvLine {
@@ -84,5 +89,6 @@ fn endpoint(name: &str, port: &'static str, address: &str, options: &Options) ->
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .http2_adaptive_window(true))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW))
 }
