@@ -1,6 +1,8 @@
 //! A node as a process, which faults are brought about around.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod run;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A node over a folder that goes when the test ends, on ports that stay its own over restarts.
 pub struct Node {
     folder: tempfile::TempDir,
-    child: Child,
+    pub(crate) child: Child,
     clock: Option<FakeClock>,
     starts: u32,
 }
@@ -34,15 +36,37 @@ impl Node {
         Self::start_in(folder, host, Some(clock))
     }
 
+    /// Starts one of several nodes of a cluster with shards, each with an address of its own.
+    pub fn start_one_of(hosts: &[String], number: usize) -> Self {
+        let seeds: Vec<String> = hosts.iter().map(|host| format!("'{host}:7403'")).collect();
+        let host = &hosts[number];
+        let text = format!("shards: {{clusterId: histories-1, seeds: [{}]}}\n", seeds.join(", "));
+        let folder = tempfile::tempdir().unwrap();
+        let clock = FakeClock::new(folder.path()).unwrap();
+        Self::start_as(folder, &format!("node-{number}"), host, Some(clock), (&format!(", peer: '{host}:7403'"), &text))
+    }
+
     fn start_under(host: &str, clock: Option<FakeClock>) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), host, clock)
     }
 
     fn start_in(folder: tempfile::TempDir, host: &str, clock: Option<FakeClock>) -> Self {
+        Self::start_as(folder, "node-a", host, clock, ("", ""))
+    }
+
+    /// `more` stands among the listeners, and behind everything.
+    fn start_as(
+        folder: tempfile::TempDir,
+        name: &str,
+        host: &str,
+        clock: Option<FakeClock>,
+        more: (&str, &str),
+    ) -> Self {
         let base = folder.path().display();
+        let (listeners, shards) = more;
         let text = format!(
-            "node: node-a\ncluster: histories\ndurability: wal\nmemoryLimit: 256Mi\nroot: {base}/root\n\
-             listen: {{kv: '{host}:7400', admin: '{host}:7401', http: '{host}:7402'}}\ntiers:\n  \
+            "node: {name}\ncluster: histories\ndurability: wal\nmemoryLimit: 256Mi\nroot: {base}/root\n\
+             listen: {{kv: '{host}:7400', admin: '{host}:7401', http: '{host}:7402'{listeners}}}\n{shards}tiers:\n  \
              - {{name: hot, rank: 0, medium: NVMe, path: {base}/hot, size: 1Gi}}\n  \
              - {{name: cold, rank: 10, medium: HDD, path: {base}/cold, size: 2Gi}}\n"
         );
