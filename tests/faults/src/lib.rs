@@ -3,7 +3,7 @@
 //! - [`Link`]: a TCP proxy for one pair of addresses, whose [`Rule`] delays, holds, slows or refuses what passes.
 //! - [`signal`]: stops, continues and kills a process by its id.
 //! - [`FakeClock`]: a process whose wall clock jumps, by Debian's `faketime`.
-//! - [`schedule`]: which fault when, drawn from a seed; [`play`] brings it about and ends it, and says so.
+//! - [`schedule()`]: which fault when, drawn from a seed; [`play`] brings it about and ends it, and says so.
 //!
 //! A pause, a held link and a jumped clock are faults of what surrounds a process; faults of its devices are in
 //! `thermocline-power-loss`.

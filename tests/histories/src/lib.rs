@@ -1,6 +1,6 @@
 //! Histories of concurrent clients, and whether they are linearizable.
 //!
-//! [`record`] runs clients against anything that is a [`Store`] (a cluster through the client library, or a store in memory
+//! [`record()`] runs clients against anything that is a [`Store`] (a cluster through the client library, or a store in memory
 //! that lies) and returns the [`History`]: what each client asked, what it was told, and when. [`Checker`] judges it with
 //! porcupine, a program in Go beside this crate, key by key: a register with versions, deletions and conditional writes.
 //! [`linearizable`] is a second judge, for short histories, that the first is held against.
