@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use thermocline_crds::v1alpha1::Mode;
-use thermocline_planner::policy::{Mode as PlannerMode, Policies, Policy, Replication};
+use thermocline_planner::policy::{Mode, Policies, Policy, Replication};
 
 use crate::desired::Desired;
 
@@ -13,11 +12,9 @@ pub fn policies(desired: &Desired) -> Policies {
     let mut by_pool = BTreeMap::new();
     for node in desired.nodes.values() {
         let Some(replication) = node.replication else { continue };
-        let mode = match node.mode {
-            Mode::Auto => PlannerMode::Auto,
-            // What may wait is filtered out; paused, the planner would not even restore lost copies.
-            Mode::Paused => PlannerMode::Auto,
-        };
+        // Whatever the pool's own mode: paused, the planner would not even restore lost copies. What may wait is filtered out of
+        // its proposals.
+        let mode = Mode::Auto;
         let data = u32::try_from(replication.data).unwrap_or(u32::MAX);
         let replication = Replication { data, witness: replication.witness };
         by_pool.insert(node.pool.as_str().into(), Policy { mode, replication, ..Policy::default() });

@@ -90,13 +90,15 @@ impl ShardPlane {
     /// Where a request for these keys belongs.
     pub(super) fn place(&self, routed: &Routed, keys: &KeyRange) -> Result<Place, Status> {
         let host = &self.cluster.host;
+        // By the key first: by the number of the shard all replicas of the node are looked at.
+        let owner = host.owner(keys.start());
         let found = match routed.shard {
-            Some((shard, _)) => host.of_shard(shard),
-            None => host.owner(keys.start()),
+            Some((shard, _)) => owner.filter(|owner| owner.shard() == shard).or_else(|| host.of_shard(shard)),
+            None => owner,
         };
-        let Some((resident, descriptor)) = found.and_then(|one| Some((one.clone(), one.descriptor()?))) else {
-            return Ok(Place::Elsewhere);
-        };
+        let Some(resident) = found else { return Ok(Place::Elsewhere) };
+        let view = resident.view();
+        let Some(descriptor) = &view.descriptor else { return Ok(Place::Elsewhere) };
         if let Some((_, epoch)) = routed.shard {
             if epoch > descriptor.epoch {
                 // This replica has not heard of it yet; the leader has.
