@@ -38,7 +38,7 @@ impl ShardRoute {
     pub(crate) fn of(route: v1::ShardRoute, learned: Instant) -> Option<Self> {
         let v1::ShardRoute { shard, epoch, start, end, replicas, leader } = route;
         let replica = |replica: v1::ReplicaRoute| {
-            let v1::ReplicaRoute { node, kv, witness } = replica;
+            let v1::ReplicaRoute { node, kv, witness, replica: _ } = replica;
             ReplicaRoute { node, kv, witness }
         };
         Some(Self {

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use super::*;
 
 fn route(shard: u64, epoch: u64, start: &str, end: &str, leader: u64) -> ShardRoute {
-    let replicas = (1..=3).map(|node| v1::ReplicaRoute { node, kv: format!("h:{node}"), witness: node == 3 }).collect();
+    let replicas = (1..=3)
+        .map(|node| v1::ReplicaRoute { node, kv: format!("h:{node}"), witness: node == 3, replica: node })
+        .collect();
     let (start, end) = (Bytes::copy_from_slice(start.as_bytes()), Bytes::copy_from_slice(end.as_bytes()));
     ShardRoute::of(v1::ShardRoute { shard, epoch, start, end, replicas, leader }, Instant::now()).unwrap()
 }

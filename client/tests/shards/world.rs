@@ -83,7 +83,7 @@ impl World {
     pub fn route(&self, shard: &Shard) -> v1::ShardRoute {
         let replica = |node: u64, witness| {
             let kv = self.addresses.get(&node).cloned().unwrap_or_default();
-            v1::ReplicaRoute { node, kv, witness }
+            v1::ReplicaRoute { node, kv, witness, replica: node }
         };
         // The witness comes first: who asks it finds no data.
         let witness = shard.witness.into_iter().map(|node| replica(node, true));

@@ -109,6 +109,26 @@ async fn a_replica_moves_to_a_fourth_node_with_its_data_and_the_old_copy_goes() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_let_go_while_its_node_was_away_goes_when_it_is_back() {
+    let mut cluster = TestCluster::grown(&["a", "b", "c", "d"]).await;
+    cluster.put(0, "key", "value").await;
+    let leader = cluster.leader(FIRST).await;
+    let away = cluster.data_nodes(FIRST).await.into_iter().find(|node| *node != leader).unwrap();
+    cluster.kill(away);
+    cluster.move_replica(FIRST, away, 3).await;
+    cluster.restart(away);
+    cluster::until("the old copy is gone", async || {
+        let status = cluster.status(away).await;
+        status.shards.iter().all(|shard| shard.shard != FIRST).then_some(())
+    })
+    .await;
+    // Its keys are free again: a replica can come back.
+    cluster.move_replica(FIRST, 3, away).await;
+    assert_eq!(cluster.get(away, "key").await.as_deref(), Some("value"));
+    cluster.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clusters_own_keys_are_refused_to_users_and_a_foreign_cluster_is_not_joined() {
     let cluster = TestCluster::grown(&["a", "b", "c"]).await;
     let put = v1::PutRequest { key: vec![0xff, 0xff, 1].into(), ..v1::PutRequest::default() };

@@ -139,6 +139,17 @@ impl Directory {
         routes.collect()
     }
 
+    /// The shard that owns a key, as it is written down.
+    ///
+    /// # Errors
+    /// When the meta group does not answer.
+    pub async fn indexed(&self, key: &[u8]) -> Result<Option<wire::IndexedShard>, DirectoryError> {
+        let behind = [index_key(key).as_ref(), &[0]].concat();
+        let found = self.scan(index_key(&[]), behind.into(), true, 1).await?;
+        let Some(record) = found.into_iter().next() else { return Ok(None) };
+        wire::IndexedShard::decode(record.value).map(Some).map_err(|_| DirectoryError::Damaged("a shard of the index"))
+    }
+
     async fn get(&self, key: Bytes) -> Result<Option<v1::Record>, DirectoryError> {
         let ask = |mut kv: KvClient<Channel>| {
             let request = v1::GetRequest { header: Some(header()), key: key.clone() };

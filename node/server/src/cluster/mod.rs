@@ -1,7 +1,8 @@
 //! The node as one of a cluster with shards: its replicas, the wires to the others, and what it knows of them.
 //!
 //! `book` (who is where), `lines` (connections), `greeting` (finding each other), `wire`, `sending`, `arriving`, `service` (what
-//! replicas say to each other), `directory`, `routing`, `publishing` (which shard owns a key).
+//! replicas say to each other), `directory`, `routing`, `publishing` (which shard owns a key),
+//! `sweeping` (replicas that were let go).
 
 mod arriving;
 mod book;
@@ -13,6 +14,7 @@ mod routing;
 mod rtt;
 mod sending;
 mod service;
+mod sweeping;
 mod wire;
 
 use std::path::Path;
@@ -153,7 +155,8 @@ impl Cluster {
         let (seeds, trips) = (self.seeds.clone(), Arc::clone(&self.trips));
         tasks.spawn(greeting::greet(host, book, self.lines.clone(), seeds, trips, stop.clone()));
         let (host, router) = (Arc::clone(&self.host), Arc::clone(&self.router));
-        tasks.spawn(publishing::publish(host, router, self.directory.clone(), stop.clone()));
+        tasks.spawn(publishing::publish(Arc::clone(&host), router, self.directory.clone(), stop.clone()));
+        tasks.spawn(sweeping::sweep(host, self.directory.clone(), stop.clone()));
     }
 
     /// Whether the meta group began on this node.

@@ -23,6 +23,10 @@ pub async fn publish(host: Arc<NodeHost>, router: Arc<Router>, directory: Direct
         for resident in host.all() {
             let group = resident.replica().group();
             let Some(descriptor) = resident.descriptor().filter(|_| group.leads()) else { continue };
+            // What is not committed may be taken back, and who is not among the members goes (`sweeping`).
+            if group.is_joint() || group.applied < group.members_changed_at {
+                continue;
+            }
             let now = (descriptor.epoch, group.members_changed_at);
             led.insert(descriptor.shard, now);
             if published.get(&descriptor.shard) == Some(&now) {

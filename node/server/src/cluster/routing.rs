@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use thermocline_engine::Engine;
 use thermocline_proto::v1;
 use thermocline_shard::host::Resident;
-use thermocline_shard::{NodeId, Role};
+use thermocline_shard::raft::Member;
+use thermocline_shard::{NodeId, ReplicaId, Role};
 use tokio::time::Instant;
 
 use super::NodeHost;
@@ -44,7 +45,8 @@ impl Router {
         let descriptor = resident.descriptor()?;
         let group = resident.replica().group();
         let leader = group.leader.and_then(|leader| group.members.get(&leader)).map_or(0, |member| member.node.0);
-        let replica = |member: &thermocline_shard::raft::Member| v1::ReplicaRoute {
+        let replica = |(id, member): (&ReplicaId, &Member)| v1::ReplicaRoute {
+            replica: id.0,
             node: member.node.0,
             kv: self.book.node(member.node).map(|node| node.kv).unwrap_or_default(),
             witness: member.role == Role::Witness,
@@ -54,7 +56,7 @@ impl Router {
             epoch: descriptor.epoch.0,
             start: Bytes::copy_from_slice(descriptor.range.start()),
             end: Bytes::copy_from_slice(descriptor.range.end().unwrap_or_default()),
-            replicas: group.members.values().map(replica).collect(),
+            replicas: group.members.iter().map(replica).collect(),
             leader,
         })
     }

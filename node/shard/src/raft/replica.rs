@@ -300,6 +300,11 @@ impl<S: ShardStore> RaftReplica<S> {
         &self.hashes
     }
 
+    /// How long ago a leader was heard, or this replica was started.
+    pub fn heard_ago(&self) -> Duration {
+        self.heard.lock().elapsed()
+    }
+
     /// The group as this replica sees it now.
     pub fn group(&self) -> GroupView {
         use openraft::async_runtime::WatchReceiver;
