@@ -51,6 +51,7 @@ fn was_let_go(group: &GroupView, shard: u64, indexed: &wire::IndexedShard) -> bo
 #[cfg(test)]
 mod tests {
     use thermocline_proto::v1;
+    use thermocline_shard::ReplicaId;
 
     use super::*;
 
