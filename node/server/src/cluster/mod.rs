@@ -1,11 +1,12 @@
 //! The node as one of a cluster with shards: its replicas, the wires to the others, and what it knows of them.
 //!
-//! `book` (who is where), `lines` (connections), `greeting` (finding each other), `wire`, `sending`, `arriving`, `service` (what
-//! replicas say to each other), `directory`, `routing`, `publishing` (which shard owns a key),
-//! `sweeping` (replicas that were let go).
+//! `book` (who is where), `lines` (connections), `greeting` (finding each other), `wire`, `sending`, `copies`, `arriving`, `service`
+//! (what replicas say to each other), `directory`, `routing`, `publishing` (which shard owns a key), `sweeping` (replicas that
+//! were let go).
 
 mod arriving;
 mod book;
+mod copies;
 mod directory;
 mod greeting;
 mod lines;
@@ -31,6 +32,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use book::{Book, BookError, NodeEntry};
+pub use copies::{Copied, Copies};
 pub use directory::{Directory, DirectoryError};
 pub use lines::Lines;
 pub use routing::Router;
@@ -97,6 +99,8 @@ pub struct Cluster {
     pub router: Arc<Router>,
     /// How far away the others are.
     pub trips: Arc<RoundTrips>,
+    /// How far the copies are that are sent from here.
+    pub copies: Arc<Copies>,
     seeds: Vec<String>,
 }
 
@@ -118,7 +122,8 @@ impl Cluster {
         let lines = Lines::new(Arc::clone(&book), &settings.id);
         let rates = Arc::new(SendRates::default());
         let limit = sending::Limit::new(SNAPSHOT_BYTES_PER_SECOND);
-        let wire = Wire::new(lines.clone(), Arc::clone(&rates), limit);
+        let copies = Arc::<Copies>::default();
+        let wire = Wire::new(lines.clone(), Arc::clone(&rates), limit, Arc::clone(&copies));
         let logs = {
             let folder = root.join("raft-log");
             let opened = tokio::task::spawn_blocking(move || LogStore::open(folder, LogOptions::default()));
@@ -145,6 +150,7 @@ impl Cluster {
             directory,
             router,
             trips: Arc::default(),
+            copies,
             seeds: settings.seeds.clone(),
         }))
     }

@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::copies::{Copies, Counting};
 use super::lines::{LineError, Lines};
 
 /// Bytes of one part.
@@ -29,34 +30,45 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Nothing is sent for so long while it is paused or throttled, at most: then it is looked again.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// When what was sent so far is paid for, at a rate.
+#[derive(Debug, Default)]
+pub(super) struct Account(Mutex<Option<Instant>>);
+
+impl Account {
+    /// How long to wait before so many bytes are sent at a rate, in bytes a second; 0: as fast as it goes.
+    fn wait(&self, bytes: usize, rate: u64) -> Duration {
+        if rate == 0 {
+            return Duration::ZERO;
+        }
+        let now = Instant::now();
+        let mut paid = self.0.lock();
+        let from = paid.filter(|paid| *paid > now).unwrap_or(now);
+        *paid = Some(from + Duration::from_secs_f64(bytes as f64 / rate as f64));
+        from - now
+    }
+
+    /// What was sent so far costs nothing any more.
+    fn settle(&self) {
+        *self.0.lock() = None;
+    }
+}
+
 /// What snapshots of a node may take together, in bytes a second.
 #[derive(Debug)]
 pub struct Limit {
     bytes_per_second: u64,
-    /// When what was sent so far is paid for.
-    paid: Mutex<Option<Instant>>,
+    account: Account,
 }
 
 impl Limit {
     /// At most so many bytes a second; 0: as fast as it goes.
     pub const fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, paid: Mutex::new(None) }
+        Self { bytes_per_second, account: Account(Mutex::new(None)) }
     }
 
-    /// How long to wait before so many bytes are sent at a rate; 0: as fast as it goes.
-    fn wait(&self, bytes: usize, rate: u64) -> Duration {
-        let rate = match (self.bytes_per_second, rate) {
-            (0, rate) | (rate, 0) => rate,
-            (limit, rate) => limit.min(rate),
-        };
-        if rate == 0 {
-            return Duration::ZERO;
-        }
-        let now = Instant::now();
-        let mut paid = self.paid.lock();
-        let from = paid.filter(|paid| *paid > now).unwrap_or(now);
-        *paid = Some(from + Duration::from_secs_f64(bytes as f64 / rate as f64));
-        from - now
+    /// How long to wait before so many bytes are sent.
+    fn wait(&self, bytes: usize) -> Duration {
+        self.account.wait(bytes, self.bytes_per_second)
     }
 }
 
@@ -92,6 +104,9 @@ pub struct Sending<'a> {
     pub(super) lines: &'a Lines,
     pub(super) rates: &'a SendRates,
     pub(super) limit: &'a Limit,
+    /// Of this one alone: one that is slow on request holds up no other.
+    pub(super) own: Account,
+    pub(super) copies: &'a Copies,
     pub(super) to: ReplicaId,
     pub(super) node: NodeId,
 }
@@ -125,6 +140,7 @@ impl Sending<'_> {
 
     async fn send_files(&self, offer: &wire::SnapshotOffer, folder: &Path) -> Result<(), SendError> {
         let (mut breaks, mut arrived) = (0, 0);
+        let counting = self.copies.begin(self.to, offer.files.iter().map(|file| file.bytes).sum());
         loop {
             let mut client = self.lines.peer(self.node)?;
             let offered = client.offer_snapshot(wire::OfferSnapshotRequest { offer: Some(offer.clone()) }).await;
@@ -150,7 +166,8 @@ impl Sending<'_> {
             let now_arrived: u64 = have.iter().sum();
             breaks = if now_arrived > arrived { 0 } else { breaks };
             arrived = now_arrived;
-            if let Err(status) = self.stream(offer, folder, lacking).await {
+            counting.have(arrived);
+            if let Err(status) = self.stream(offer, folder, lacking, &counting).await {
                 breaks += 1;
                 if breaks >= BREAKS {
                     return Err(call("send the snapshot")(status));
@@ -166,6 +183,7 @@ impl Sending<'_> {
         offer: &wire::SnapshotOffer,
         folder: &Path,
         lacking: Vec<(String, u64, u64)>,
+        counting: &Counting<'_>,
     ) -> Result<(), Status> {
         let (parts, receiver) = mpsc::channel(AHEAD);
         let mut client = self.lines.peer(self.node).map_err(|error| Status::unavailable(error.to_string()))?;
@@ -190,6 +208,7 @@ impl Sending<'_> {
                         return Ok(());
                     }
                     offset += bytes;
+                    counting.sent(bytes);
                 }
             }
             drop(parts);
@@ -206,9 +225,16 @@ impl Sending<'_> {
         while self.rates.of(self.to).paused {
             tokio::time::sleep(LOOK).await;
         }
-        let wait = self.limit.wait(bytes, self.rates.of(self.to).bytes_per_second);
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+        let rate = || self.rates.of(self.to).bytes_per_second;
+        let at = rate();
+        let until = Instant::now() + self.limit.wait(bytes).max(self.own.wait(bytes, at));
+        while Instant::now() < until {
+            // Somebody may have it go faster meanwhile.
+            if rate() != at {
+                self.own.settle();
+                return;
+            }
+            tokio::time::sleep(LOOK.min(until - Instant::now())).await;
         }
     }
 }
@@ -261,4 +287,26 @@ fn id_of(files: &[wire::SnapshotFile], snapshot: &Snapshot) -> String {
         hasher.update(&file.checksum.to_be_bytes());
     }
     format!("{:032x}", hasher.digest128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_is_slow_on_request_holds_up_no_other() {
+        let limit = Limit::new(64 << 20);
+        let (slow, other) = (Account::default(), Account::default());
+        let wait = |own: &Account, rate| limit.wait(PART).max(own.wait(PART, rate));
+        assert_eq!(wait(&slow, 1 << 10), Duration::ZERO, "the first part is paid for afterwards");
+        assert!(wait(&slow, 1 << 10) >= Duration::from_secs(255));
+        assert!(wait(&other, 0) < Duration::from_secs(1), "they share the node's limit alone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn copies_share_what_the_node_allows() {
+        let limit = Limit::new(PART as u64);
+        assert_eq!((limit.wait(PART), limit.wait(PART)), (Duration::ZERO, Duration::from_secs(1)));
+        assert_eq!(Limit::new(0).wait(PART), Duration::ZERO);
+    }
 }

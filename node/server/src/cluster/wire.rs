@@ -16,6 +16,7 @@ use thermocline_shard::raft::{Member, SnapshotMeta, Transport, TransportError, T
 use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
 use tonic::{Code, Response, Status};
 
+use super::copies::Copies;
 use super::lines::{Lines, PeerClient};
 use super::sending;
 
@@ -31,12 +32,14 @@ pub struct Wire {
     rates: Arc<SendRates>,
     /// What snapshots may take together, in bytes a second.
     limit: Arc<sending::Limit>,
+    /// How far they are.
+    copies: Arc<Copies>,
 }
 
 impl Wire {
     /// A wire that sends snapshots by these rates, together no faster than `limit`.
-    pub fn new(lines: Lines, rates: Arc<SendRates>, limit: sending::Limit) -> Self {
-        Self { lines, rates, limit: Arc::new(limit) }
+    pub fn new(lines: Lines, rates: Arc<SendRates>, limit: sending::Limit, copies: Arc<Copies>) -> Self {
+        Self { lines, rates, limit: Arc::new(limit), copies }
     }
 
     async fn call<Q, A, T, Answer>(
@@ -122,8 +125,15 @@ impl Transport for Wire {
         meta: SnapshotMeta,
         snapshot: Snapshot,
     ) -> Result<SnapshotResponse<TypeConfig>, TransportError> {
-        let sending =
-            sending::Sending { lines: &self.lines, rates: &self.rates, limit: &self.limit, to, node: member.node };
+        let sending = sending::Sending {
+            lines: &self.lines,
+            rates: &self.rates,
+            limit: &self.limit,
+            own: sending::Account::default(),
+            copies: &self.copies,
+            to,
+            node: member.node,
+        };
         let sent = sending.send(&vote, &meta, &snapshot).await;
         let vote = sent.map_err(|error| TransportError::Unreachable { to, reason: crate::telemetry::chain(&error) })?;
         Ok(SnapshotResponse { vote })

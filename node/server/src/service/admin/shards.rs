@@ -15,7 +15,7 @@ use thermocline_shard::raft::{GroupView, ProposeError};
 use thermocline_shard::{Epoch, NodeId, ReplicaId, Role, ShardDescriptor, ShardId};
 use tonic::Status;
 
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Copies};
 use crate::service::limits;
 use crate::telemetry::chain;
 
@@ -241,7 +241,7 @@ fn middle_key(engine: &Engine, range: &KeyRange) -> Result<Option<Bytes>, Engine
 
 /// How the replicas of a node are.
 pub fn statuses(cluster: &Cluster) -> Vec<v1::ShardStatus> {
-    let running = cluster.host.all().into_iter().map(|resident| status(&resident));
+    let running = cluster.host.all().into_iter().map(|resident| status(&resident, &cluster.copies));
     let failed = cluster.host.failed().into_iter().map(|(replica, shard, failure)| v1::ShardStatus {
         shard: shard.0,
         replica: replica.0,
@@ -251,7 +251,7 @@ pub fn statuses(cluster: &Cluster) -> Vec<v1::ShardStatus> {
     running.chain(failed).collect()
 }
 
-fn status(resident: &Resident<Engine>) -> v1::ShardStatus {
+fn status(resident: &Resident<Engine>, copies: &Copies) -> v1::ShardStatus {
     let (group, view) = (resident.replica().group(), resident.view());
     let descriptor = view.descriptor.as_ref();
     let node_of = |replica: ReplicaId| group.members.get(&replica).map_or(0, |member| member.node.0);
@@ -276,12 +276,17 @@ fn status(resident: &Resident<Engine>) -> v1::ShardStatus {
         last: group.last,
         members: members.collect(),
         changing_members: group.is_joint(),
-        job: view.jobs.running().map(|running| job(running, None)),
+        job: view.jobs.running().map(|running| job_under_way(running, copies)),
         ended: view.jobs.ended().map(|(ended, end)| job(ended, Some(end))).collect(),
         failure: if group.failed { "its consensus has stopped; see the log".to_owned() } else { String::new() },
         members_changed_at: group.members_changed_at,
         ..v1::ShardStatus::default()
     }
+}
+
+fn job_under_way(running: &Job, copies: &Copies) -> v1::ShardJob {
+    let copied = running.kind.arriving().map(|(replica, ..)| copies.of(replica)).unwrap_or_default();
+    v1::ShardJob { copied_bytes: copied.bytes, copy_bytes: copied.of, ..job(running, None) }
 }
 
 fn job(job: &Job, end: Option<&JobEnd>) -> v1::ShardJob {
@@ -310,5 +315,7 @@ fn job(job: &Job, end: Option<&JobEnd>) -> v1::ShardJob {
         ended_at_ms: end.map_or(0, |end| end.at_millis),
         witness: job.kind.arriving().is_some_and(|(_, _, role)| role == Role::Witness),
         leaving: job.kind.leaving().map_or(0, |(replica, _)| replica.0),
+        bytes_per_second: job.bytes_per_second,
+        ..v1::ShardJob::default()
     }
 }
