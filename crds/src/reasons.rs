@@ -47,6 +47,12 @@ pub enum Reason {
     Moving,
     /// A move is held by `desired: Pause`.
     PausedByRequest,
+    /// A move was proposed and waits for `approved: true`; the message says until when.
+    NeedsApproval,
+    /// What was copied is compared with what it was copied from.
+    Verifying,
+    /// A move was never begun: nobody approved it in time, or what it was for is no longer so; the message says which.
+    Expired,
     /// A move ended with everything in place.
     Completed,
     /// A move was cancelled by `desired: Cancel`.
@@ -82,6 +88,9 @@ impl Reason {
             Self::Waiting => "Waiting",
             Self::Moving => "Moving",
             Self::PausedByRequest => "PausedByRequest",
+            Self::NeedsApproval => "NeedsApproval",
+            Self::Verifying => "Verifying",
+            Self::Expired => "Expired",
             Self::Completed => "Completed",
             Self::Cancelled => "Cancelled",
             Self::Failed => "Failed",

@@ -5,7 +5,7 @@
 use kube::core::Rule;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use crate::names::{self, ClusterName, PoolName, TierName};
+use crate::names::{self, ClusterName, NodeName, PoolName, TierName};
 use crate::{quantity, time_span};
 
 /// Schema of a size in bytes.
@@ -31,6 +31,11 @@ pub(crate) fn pool_name(_: &mut SchemaGenerator) -> Schema {
 /// Schema of the name of a tier.
 pub(crate) fn tier_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": names::pattern(TierName::MAX)})
+}
+
+/// Schema of the name of a node.
+pub(crate) fn node_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": names::pattern(NodeName::MAX)})
 }
 
 /// Schema of a list of pools' names, each at most once.

@@ -1,4 +1,4 @@
-//! MigrationPolicy: when data moves between media.
+//! MigrationPolicy: when data moves between media, and who says that it moves between nodes.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +26,9 @@ use crate::time_span::TimeSpan;
     status = "MigrationPolicyStatus",
     derive = "PartialEq",
     selectable = ".spec.cluster",
-    doc = "When data moves between media. Of several policies over one pool the one that names it wins, then the oldest; the others say Conflict. Without a policy a cluster tiers by the defaults.",
+    doc = "When data moves between media. Of several policies over one pool the one that names it wins, then the oldest; the others say Conflict. Without a policy a cluster tiers by the defaults and only proposes moves between nodes.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Tiering", type_ = "string", json_path = ".spec.tiering"),
     printcolumn(name = "Interval", type_ = "string", json_path = ".spec.evaluationInterval"),
     printcolumn(name = "InForce", type_ = "string", json_path = ".status.conditions[?(@.type==\"InForce\")].status"),
@@ -44,8 +45,8 @@ pub struct MigrationPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "pool_names")]
     pub pools: Vec<String>,
-    /// Whether moves between nodes that can wait are made, of pools with `replication`. Copies that are missing are always
-    /// made anew.
+    /// Who says that a move between nodes begins, of pools with `replication`; without a policy Propose. Copies that are
+    /// missing (moves of priority Critical) are made anew at once, whatever it says.
     #[serde(default)]
     pub mode: Mode,
     /// Whether the nodes move data between media. Paused, they make no space either: the fastest tier fills with what is
@@ -102,13 +103,15 @@ fn temperatures(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     })
 }
 
-/// Whether moves between nodes that can wait are made.
+/// Who says that a move between nodes begins.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// They are, as the planner sees fit.
+    /// The planner.
     Auto,
-    /// They are not.
+    /// A person, for each: the planner's proposals are Migrations that wait for `approved: true`, and expire after an hour.
     #[default]
+    Propose,
+    /// Nobody: nothing is proposed. What a person asks for is done.
     Paused,
 }
 
@@ -188,7 +191,7 @@ pub struct ValidatedPolicy {
     pub cluster: ClusterName,
     /// The pools it is for; all if empty.
     pub pools: Vec<PoolName>,
-    /// Whether moves between nodes that can wait are made.
+    /// Who says that a move between nodes begins.
     pub mode: Mode,
     /// Whether the nodes move data between media.
     pub tiering: Tiering,

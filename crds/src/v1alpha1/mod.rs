@@ -15,8 +15,9 @@ mod storage_tier;
 
 pub use engine_profile::{Compression, EngineProfile, LevelCompression, ValidatedProfile};
 pub use migration::{
-    Desired, KeyRange, Migration, MigrationKind, MigrationPhase, MigrationSpec, MigrationStatus, RangeError,
-    ValidatedKeyRange, ValidatedMigration,
+    Desired, Effect, EffectOutcome, Forecast, KeyRange, MADE_BY_LABEL, Migration, MigrationKind, MigrationPhase,
+    MigrationPriority, MigrationReason, MigrationResult, MigrationSpec, MigrationStatus, Move, PLANNER, Planned,
+    RangeError, ReplicaRole, ValidatedKeyRange, ValidatedMigration, key_fields,
 };
 pub use migration_policy::{
     Budget, MigrationPolicy, MigrationPolicySpec, MigrationPolicyStatus, Mode, Temperature, Tiering, ValidatedPolicy,

@@ -6,7 +6,7 @@ use super::path::{FieldPath, Step};
 const NOT_YET: &str = "which this version does not have";
 
 /// Kind, field, what it is for, what to do instead.
-const FIELDS: [(&str, &str, &str, &str); 19] = [
+const FIELDS: [(&str, &str, &str, &str); 13] = [
     ("StorageCluster", "spec.image", "names the image of the pods of a cluster", "use `version`"),
     ("StorageCluster", "spec.defaults", "gives defaults for pools", "write them in each StoragePool"),
     (
@@ -25,27 +25,11 @@ const FIELDS: [(&str, &str, &str, &str); 19] = [
     ("MigrationPolicy", "spec.triggers", "starts moves between nodes", "use `temperatures` for moves between media"),
     ("MigrationPolicy", "spec.cooldown", "parts moves between nodes", "use `minResidency` for moves between media"),
     ("MigrationPolicy", "spec.windows", "limits moves to times of the day", "use `tiering: Paused` and `Auto` in turn"),
-    ("Migration", "spec.shard", "names a shard to move", "use `range`"),
-    ("Migration", "spec.from", "names the node that a replica leaves", "use `range` and `toTier`"),
-    ("Migration", "spec.to", "names the node that a replica goes to", "use `toTier` for a move between media"),
-    (
-        "Migration",
-        "spec.approved",
-        "approves a proposed move between nodes",
-        "leave it out: a move between media needs none",
-    ),
-    ("Migration", "spec.priority", "orders moves between nodes", "leave it out"),
-    ("Migration", "spec.reason", "says why a move was planned", "write it into an annotation"),
 ];
 
 /// Kind, field, values, what they are for, what to do instead.
-const VALUES: [(&str, &str, &[&str], &str, &str); 1] = [(
-    "Migration",
-    "spec.kind",
-    &["MoveReplica", "AddReplica", "RemoveReplica", "TransferLeader", "SplitShard", "MergeShards"],
-    "changes replicas and shards",
-    "use ChangeTier for a move between media",
-)];
+const VALUES: [(&str, &str, &[&str], &str, &str); 1] =
+    [("Migration", "spec.kind", &["MergeShards"], "makes one shard of two neighbours", "leave them as they are")];
 
 /// What to know of a field that a later version will have.
 pub(super) fn field(kind: &str, path: &FieldPath) -> Option<String> {

@@ -28,7 +28,9 @@ pub fn set(objects: &[Object]) -> Vec<Violation> {
                 }
             }
             Object::Migration(migration) => {
-                judge.named_tier(object, &migration.spec.to_tier, FieldPath::of(["spec", "toTier"]))
+                if let Some(tier) = &migration.spec.to_tier {
+                    judge.named_tier(object, tier, FieldPath::of(["spec", "toTier"]));
+                }
             }
             Object::StorageCluster(_) | Object::StorageTier(_) => {}
         }

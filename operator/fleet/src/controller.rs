@@ -5,7 +5,7 @@
 
 mod begin;
 mod migrate;
-mod rebalance;
+mod migrations;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub struct Controller<H> {
     failures: BTreeMap<String, (String, Instant)>,
     /// Nodes that could not be started when it was last tried, and why.
     unstarted: BTreeMap<String, String>,
-    rebalancing: rebalance::Rebalancing,
+    migrations: migrations::Migrations,
 }
 
 impl<H: Home> Controller<H> {
@@ -82,7 +82,7 @@ impl<H: Home> Controller<H> {
             figures_written: BTreeMap::new(),
             failures: BTreeMap::new(),
             unstarted: BTreeMap::new(),
-            rebalancing: rebalance::Rebalancing::default(),
+            migrations: migrations::Migrations::default(),
         })
     }
 
@@ -118,7 +118,7 @@ impl<H: Home> Controller<H> {
         let (silent, held) = (self.watches.silent(), held_tiers(&objects));
         let facts = Facts { observed: &observed, statuses: &statuses, silent: &silent, held: &held };
         let plan = reconcile::reconcile(&desired, facts);
-        let mut steps = BTreeMap::new();
+        let (mut steps, mut shard_moves) = (BTreeMap::new(), BTreeMap::new());
         if act {
             self.publish(&desired, &observed, &plan, &objects).await?;
             for (node, reason) in &plan.held {
@@ -131,7 +131,7 @@ impl<H: Home> Controller<H> {
                 // The object says something that this round has not read.
                 return Ok(Round { wanted: desired.nodes.len(), ..Round::default() });
             }
-            self.rebalance(&desired).await;
+            shard_moves = self.move_shards(&objects, &desired).await;
             steps = self.migrate(&objects, &desired, &observed).await;
         }
         self.memory.moves = self.moves.ids();
@@ -151,6 +151,7 @@ impl<H: Home> Controller<H> {
                 unstarted: &unstarted,
                 plan: &plan,
                 migrations: &steps,
+                shard_moves: &shard_moves,
                 now: (self.clock)(),
             },
         )

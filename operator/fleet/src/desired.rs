@@ -29,7 +29,7 @@ pub struct DesiredNode {
     pub policy: v1::Policy,
     /// The settings of its tiers.
     pub tiers: v1::SetTiersRequest,
-    /// Whether moves between nodes that can wait are made.
+    /// Who says that a move between nodes begins.
     pub mode: Mode,
     /// How often its pool keeps data; `None`: the node keeps its keys alone.
     pub replication: Option<ValidatedReplication>,
@@ -155,7 +155,7 @@ fn add_pool(
             policy: policy_message(chosen.map(|(_, policy)| *policy), faster, policy.generation),
             tiers: v1::SetTiersRequest { generation: tiers_generation, tiers: settings.clone() },
             replication: pool.replication,
-            mode: chosen.map_or(Mode::Paused, |(_, policy)| policy.mode),
+            mode: chosen.map_or(Mode::Propose, |(_, policy)| policy.mode),
         };
         desired.nodes.insert(name, node);
     }

@@ -10,6 +10,7 @@
 //!   is and what to do next), [`held_tiers`] (which tiers may not be taken away), [`status`] (what is told in the objects).
 //! - [`watch`]: the nodes' Status streams, the only source of figures.
 //! - [`moves`]: the moves that nodes carry out for Migrations.
+//! - [`rebalance`], [`migrations`]: moves between nodes, as the planner sees them and as objects.
 //! - [`controller`]: the loop that reads, decides, executes and tells.
 //! - [`local`]: the local home: objects as files, nodes as processes on 127.0.0.N.
 
@@ -22,6 +23,7 @@ pub mod held_tiers;
 pub mod home;
 pub mod local;
 pub mod migration;
+pub mod migrations;
 pub mod moves;
 pub mod policy_message;
 pub mod rebalance;

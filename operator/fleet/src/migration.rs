@@ -1,4 +1,4 @@
-//! How far a Migration is, and what to do about it next. Pure.
+//! How far a Migration between media is, and what to do about it next. Pure.
 //!
 //! Each node that owns a part of the range carries out its part by itself; what has moved stays moved, whatever happens. A node
 //! cannot hold a move, so that Pause ends it and Run begins it again: what is in place already is nothing to do.
@@ -59,12 +59,6 @@ pub struct Step {
     pub outcome: Option<String>,
     /// What holds it up, in words.
     pub held: Option<String>,
-}
-
-/// Whether nothing follows a phase.
-#[must_use]
-pub const fn is_final(phase: MigrationPhase) -> bool {
-    matches!(phase, MigrationPhase::Completed | MigrationPhase::Cancelled | MigrationPhase::Failed)
 }
 
 /// Whether a node's range and a move's have a key in common.

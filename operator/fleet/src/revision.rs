@@ -18,6 +18,8 @@ pub struct Memory {
     pub tiers: BTreeMap<String, Revision>,
     /// Per uid of a migration and node, the id of the move that was begun.
     pub moves: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Per uid of a migration between nodes that has begun, the shard whose leader carries it out as a job.
+    pub shard_jobs: BTreeMap<String, u64>,
 }
 
 /// A counted content.

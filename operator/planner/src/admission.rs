@@ -53,6 +53,9 @@ impl Candidate {
 /// With the first gate that it does not pass.
 pub(crate) fn admit(view: &View<'_>, ledger: &mut Ledger, candidate: Candidate) -> Result<Proposal, Refusal> {
     ledger.work += 1;
+    if let Some(what) = view.policies.abilities.lacks(&candidate.change) {
+        return Err(Refusal::NotPossible { what, change: candidate.change });
+    }
     let gone = || Refusal::Gone { change: candidate.change.clone() };
     let shard = view.fleet.shard(candidate.change.shard()).ok_or_else(gone)?;
     let policy = view.policies.of(&shard.pool);
@@ -73,7 +76,7 @@ pub(crate) fn admit(view: &View<'_>, ledger: &mut Ledger, candidate: Candidate) 
         reason: candidate.reason,
         forecast,
         precondition: Precondition { epoch: shard.epoch, membership: shard.membership },
-        needs_approval: policy.mode == Mode::Propose,
+        needs_approval: policy.mode == Mode::Propose && candidate.priority != Priority::Critical,
     })
 }
 
@@ -89,8 +92,11 @@ pub(crate) fn shard_is_free(
     reason: Reason,
 ) -> Result<(), Refusal> {
     let policy = view.policies.of(&shard.pool);
-    pool_is_open(view, policy, &shard.pool, priority)?;
-    if ledger.is_busy(shard.id) {
+    // What a person asks for is their decision.
+    if reason != Reason::Manual {
+        pool_is_open(view, policy, &shard.pool, priority)?;
+    }
+    if ledger.is_busy(shard.id, priority) {
         return Err(Refusal::ShardBusy { shard: shard.id });
     }
     if cannot_wait(priority, reason) {
@@ -115,7 +121,7 @@ pub(crate) fn pool_is_open(
     pool: &crate::PoolName,
     priority: Priority,
 ) -> Result<(), Refusal> {
-    if policy.mode == Mode::Paused {
+    if policy.mode == Mode::Paused && priority != Priority::Critical {
         return Err(Refusal::Paused { pool: pool.clone() });
     }
     if priority.waits_for_windows() && !policy.window_is_open(view.now) {

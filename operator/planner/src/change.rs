@@ -99,6 +99,12 @@ pub enum ChangeKind {
     ChangeTier,
 }
 
+impl fmt::Display for ChangeKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
 impl Change {
     /// Its kind.
     #[must_use]

@@ -1,7 +1,7 @@
 //! A proposal once more, at the moment it starts: time has passed since it was planned.
 
 use crate::{
-    Change, FleetState, Moment, Policies, Proposal, Refusal,
+    Change, FleetState, Forecast, Moment, Policies, Proposal, Refusal,
     admission::{self, Candidate},
     fleet::OpenPhase,
     ledger::Ledger,
@@ -15,6 +15,19 @@ use crate::{
 /// # Errors
 /// With the first thing that is against it.
 pub fn check_again(proposal: &Proposal, fleet: &FleetState, policies: &Policies, now: Moment) -> Result<(), Refusal> {
+    forecast_again(proposal, fleet, policies, now).map(drop)
+}
+
+/// As [`check_again`], with what it will take and do as things are now.
+///
+/// # Errors
+/// With the first thing that is against it.
+pub fn forecast_again(
+    proposal: &Proposal,
+    fleet: &FleetState,
+    policies: &Policies,
+    now: Moment,
+) -> Result<Forecast, Refusal> {
     let change = &proposal.change;
     let gone = || Refusal::Gone { change: change.clone() };
     let shard = fleet.shard(change.shard()).ok_or_else(gone)?;
@@ -45,5 +58,5 @@ pub fn check_again(proposal: &Proposal, fleet: &FleetState, policies: &Policies,
         levels,
         effects: Vec::new(),
     };
-    admission::admit(&view, &mut ledger, candidate).map(|_| ())
+    admission::admit(&view, &mut ledger, candidate).map(|admitted| admitted.forecast)
 }

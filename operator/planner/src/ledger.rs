@@ -3,14 +3,14 @@
 mod figures;
 mod media;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 pub(crate) use figures::{ClusterCounts, Counts, Resource, Shift};
 
 use crate::{
     Change, NodeId, Priority, Reason, ShardId,
     change::cannot_wait,
-    fleet::{OpenMove, Replica, Role, Shard},
+    fleet::{OpenMove, OpenPhase, Replica, Role, Shard},
     imbalance::{Deviation, deviation},
     view::View,
 };
@@ -31,7 +31,8 @@ pub(crate) struct Ledger {
     accounts: Vec<Account>,
     /// Of each pool, by [`Resource::BALANCED`].
     deviations: Vec<[Deviation; 2]>,
-    busy: BTreeSet<ShardId>,
+    /// Shards that something is done to, or is to be: then how urgent that is.
+    busy: BTreeMap<ShardId, Option<Priority>>,
     pub cluster: ClusterCounts,
     /// Bytes that open moves will take, without those that cannot wait.
     pub open_bytes: u64,
@@ -52,7 +53,7 @@ impl Ledger {
         let mut ledger = Self {
             accounts: accounts.collect(),
             deviations: vec![[Deviation::default(); 2]; view.pools.len()],
-            busy: BTreeSet::new(),
+            busy: BTreeMap::new(),
             cluster: ClusterCounts::default(),
             open_bytes: 0,
             work: 0,
@@ -62,6 +63,9 @@ impl Ledger {
                 ledger.open_bytes = ledger.open_bytes.saturating_add(open.bytes);
             }
             ledger.count(view, &open.change, open.priority);
+            if open.phase != OpenPhase::Running {
+                ledger.busy.extend(open.change.shards().map(|shard| (shard, Some(open.priority))));
+            }
             ledger.shift(view, &open.change);
         }
         for pool in 0..view.pools.len() {
@@ -70,9 +74,10 @@ impl Ledger {
         ledger
     }
 
-    /// Whether something else is done to a shard.
-    pub fn is_busy(&self, shard: ShardId) -> bool {
-        self.busy.contains(&shard)
+    /// Whether something else is done to a shard, or is to be that is as urgent: what only waits holds up nothing that
+    /// is more urgent.
+    pub fn is_busy(&self, shard: ShardId, priority: Priority) -> bool {
+        self.busy.get(&shard).is_some_and(|waits| waits.is_none_or(|waits| waits <= priority))
     }
 
     /// Open moves of a node.
@@ -201,7 +206,7 @@ impl Ledger {
     }
 
     fn count(&mut self, view: &View<'_>, change: &Change, priority: Priority) {
-        self.busy.extend(change.shards());
+        self.busy.extend(change.shards().map(|shard| (shard, None)));
         let critical = u32::from(priority == Priority::Critical);
         let place = |node: Option<NodeId>| node.and_then(|node| view.fleet.place_of(node));
         let (from, to) = (place(change.from()), place(change.to()));

@@ -26,7 +26,7 @@ mod trigger;
 mod view;
 
 pub use change::{Change, ChangeKind, Priority, Reason};
-pub use check::check_again;
+pub use check::{check_again, forecast_again};
 pub use fleet::{FleetError, FleetParts, FleetState};
 pub use forecast::{Effect, Figure, Forecast};
 pub use health::{HealthPart, HealthScore, HealthSignals};

@@ -40,6 +40,9 @@ refusals! {
     /// The move can wait, and no window is open.
     OutsideWindows { /** The pool. */ pool: PoolName }
         "no window of the policy of pool {pool} is open, and the move can wait";
+    /// Nobody could carry it out.
+    NotPossible { /** What is missing. */ what: &'static str, /** The move. */ change: Change }
+        "this version does not have {what}, so this is not done: {change}";
     /// Something else is done to the shard.
     ShardBusy { /** The shard. */ shard: ShardId }
         "{shard} has an open move; it has one at a time";

@@ -11,27 +11,36 @@ use super::support::*;
 /// A node counts as lost after 30 s, and is replaced then.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The shard of all of the users' keys.
-const FIRST: u64 = 1;
+/// A node that has not answered by then is left out.
+const ANSWER: Duration = Duration::from_secs(5);
 
-fn replicated(fleet: &Fleet) {
-    let manifests = fleet.manifests("pool.yaml", "  replicas: 3\n", "  replicas: 3\n  replication: {}\n");
+/// The shard of all of the users' keys.
+pub const FIRST: u64 = 1;
+
+/// A pool of so many nodes, each shard on two of them and a witness.
+pub fn replicated(fleet: &Fleet, nodes: usize) {
+    let annotation = "  annotations:\n    thermocline.dev/split-points: \"g,p\"\n";
+    let pool = std::fs::read_to_string(fleet.edited("pool.yaml", annotation, "")).unwrap();
+    let pool = pool.replace("  replicas: 3\n", &format!("  replicas: {nodes}\n  replication: {{}}\n"));
+    let manifests = fleet.manifests("pool.yaml", annotation, "");
+    std::fs::write(std::path::Path::new(&manifests).join("pool.yaml"), pool).unwrap();
     fleet.ok(&["local", "up", "-f", &manifests, "--address", &fleet.address]);
 }
 
-async fn statuses(client: &Client) -> Vec<v1::NodeStatus> {
+pub async fn statuses(client: &Client) -> Vec<v1::NodeStatus> {
     let mut found = Vec::new();
     for node in 0..client.nodes().len() {
         let request = v1::StatusRequest { interval_ms: 0, once: true };
         let Some(mut admin) = client.admin(node) else { continue };
-        let Ok(answer) = admin.status(request).await else { continue };
-        found.extend(answer.into_inner().message().await.ok().flatten());
+        let told = async { admin.status(request).await.ok()?.into_inner().message().await.ok()? };
+        // One that is frozen says nothing.
+        found.extend(tokio::time::timeout(ANSWER, told).await.ok().flatten());
     }
     found
 }
 
 /// Waits until a shard has two data replicas and a witness, each voting, on the nodes that are there.
-async fn whole(client: &Client, shard: u64) {
+pub async fn whole(client: &Client, shard: u64) {
     let started = Instant::now();
     loop {
         let told = statuses(client).await;
@@ -52,7 +61,7 @@ async fn whole(client: &Client, shard: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_begins_on_one_node_and_grows_to_what_its_pool_declares() {
     let fleet = Fleet::new();
-    replicated(&fleet);
+    replicated(&fleet, 3);
     let client = fleet.client().await;
     client.put("greeting", "hello").await.unwrap();
     for shard in [0, FIRST] {
@@ -68,7 +77,7 @@ async fn a_cluster_begins_on_one_node_and_grows_to_what_its_pool_declares() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_disks_are_gone_is_replaced_while_writes_go_on_and_nothing_is_lost() {
     let fleet = Fleet::new();
-    replicated(&fleet);
+    replicated(&fleet, 3);
     let client = fleet.client().await;
     for shard in [0, FIRST] {
         whole(&client, shard).await;

@@ -1,9 +1,9 @@
-//! The part of a round that follows Migrations. Nodes are asked beside each other: one that is silent holds up no other.
+//! The part of a round that follows Migrations between media. Nodes are asked beside each other: one that is silent holds up no other.
 
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use thermocline_crds::v1alpha1::{MigrationPhase, ValidatedMigration};
+use thermocline_crds::v1alpha1::{MigrationPhase, Move, ValidatedKeyRange, ValidatedMigration};
 use thermocline_crds::{Kind, Object};
 use thermocline_proto::v1;
 
@@ -28,22 +28,27 @@ impl<H: Home> Controller<H> {
             let Object::Migration(raw) = object else {
                 continue;
             };
+            // Those between nodes are followed elsewhere; one that cannot be parsed may be of either kind, and stays what it is.
+            let parsed = ValidatedMigration::try_from(&raw.spec);
             let phase = raw.status.as_ref().map(|status| status.phase).unwrap_or_default();
-            if migration::is_final(phase) {
+            if phase.is_final() || parsed.as_ref().is_ok_and(|valid| valid.what.shard().is_some()) {
                 continue;
             }
             let uid = raw.metadata.uid.clone().unwrap_or_else(|| object.name().to_owned());
             live.push(uid.clone());
             // While the cluster is paused nothing new is begun; what runs goes on.
-            let Ok(valid) = ValidatedMigration::try_from(&raw.spec) else {
+            let Ok(valid) = parsed else {
                 continue;
             };
-            let step = self.step(&uid, object.name(), &valid, desired).await;
+            let Move::ChangeTier { range, to_tier } = &valid.what else {
+                continue;
+            };
+            let step = self.step(&uid, object.name(), &valid, (range, to_tier.as_str()), desired).await;
             if step.phase != phase {
-                let message = step.outcome.clone().unwrap_or_else(|| format!("to {}", valid.to_tier));
+                let message = step.outcome.clone().unwrap_or_else(|| format!("to {to_tier}"));
                 self.note(Kind::Migration, object.name(), &format!("{:?}", step.phase), &message).await;
             }
-            if migration::is_final(step.phase) {
+            if step.phase.is_final() {
                 self.moves.forget(&uid);
             }
             steps.insert(object.name().to_owned(), step);
@@ -87,8 +92,15 @@ impl<H: Home> Controller<H> {
         .await;
     }
 
-    async fn step(&mut self, uid: &str, name: &str, valid: &ValidatedMigration, desired: &Desired) -> Step {
-        let owners = desired.nodes.iter().filter(|(_, node)| migration::overlaps(&node.run.config.range, &valid.range));
+    async fn step(
+        &mut self,
+        uid: &str,
+        name: &str,
+        valid: &ValidatedMigration,
+        (range, to_tier): (&ValidatedKeyRange, &str),
+        desired: &Desired,
+    ) -> Step {
+        let owners = desired.nodes.iter().filter(|(_, node)| migration::overlaps(&node.run.config.range, range));
         let owners: Vec<String> = owners.map(|(name, _)| name.clone()).collect();
         if desired.nodes.is_empty() {
             return Step {
@@ -108,9 +120,9 @@ impl<H: Home> Controller<H> {
                 continue;
             };
             let request = v1::MoveRangeRequest {
-                start: valid.range.start.clone().into(),
-                end: valid.range.end.clone().unwrap_or_default().into(),
-                to_tier: valid.to_tier.to_string(),
+                start: range.start.clone().into(),
+                end: range.end.clone().unwrap_or_default().into(),
+                to_tier: to_tier.to_owned(),
                 bytes_per_second: valid.bytes_per_second.map_or(0, |rate| rate.bytes()),
             };
             self.moves.begin(uid, node, uri, request);

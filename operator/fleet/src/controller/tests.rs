@@ -2,6 +2,7 @@
 
 mod memory_home;
 mod played_node;
+mod shard_moves;
 
 use std::net::SocketAddr;
 

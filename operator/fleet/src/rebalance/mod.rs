@@ -1,10 +1,8 @@
-//! Moves between nodes: what the planner says of the fleet, carried out by the leaders of the shards. The decisions are the
-//! planner's; here its input is made of what the nodes say (`state`), and its output becomes orders (`order`). Pure.
+//! Moves between nodes, as the planner sees them: its input is made of what the nodes say and of the Migrations (`state`), its
+//! rules of the policies (`policies`). What becomes of its output is in [`crate::migrations`]. Pure.
 
-mod order;
 mod policies;
 mod state;
 
-pub use order::{Order, order};
 pub use policies::policies;
-pub use state::{Heard, Known, fleet_parts, must_be_done, strangers};
+pub use state::{Heard, Known, Moves, fleet_parts, led, named, strangers};

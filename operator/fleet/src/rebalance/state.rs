@@ -11,7 +11,7 @@ use thermocline_planner::fleet::{
     ShardTimes, Tier,
 };
 use thermocline_planner::{
-    Change, Epoch, HealthSignals, LogId, Moment, NodeId, Priority, Proposal, Reason, ReplicaId, ShardId, TierRank, Zone,
+    Change, Epoch, HealthSignals, LogId, Moment, NodeId, Priority, Reason, ReplicaId, ShardId, TierRank, Zone,
 };
 use thermocline_proto::v1;
 
@@ -33,6 +33,23 @@ pub struct Heard {
     pub ago: Duration,
 }
 
+impl Heard {
+    /// Whether it was heard a moment ago: what it said is so now.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.ago < FRESH
+    }
+}
+
+/// The moves between nodes that there are objects of.
+#[derive(Debug, Clone, Default)]
+pub struct Moves {
+    /// Those that are open, at most one a shard.
+    pub open: Vec<OpenMove>,
+    /// Those that have ended, with the numbers of their jobs.
+    pub ended: Vec<(u64, MoveRecord)>,
+}
+
 /// What is known of all nodes, by their numbers; also of those that are silent now. One that lost its disks is another node
 /// under the same name.
 pub type Known = BTreeMap<u64, Heard>;
@@ -46,15 +63,25 @@ pub fn strangers(known: &Known) -> BTreeSet<u64> {
     members.filter(|node| !known.contains_key(node)).collect()
 }
 
-/// Whether a proposal is made although nothing says that moves between nodes are wanted: data has fewer copies than declared.
+/// What the node that leads a shard says of it, as far as it was heard a moment ago.
 #[must_use]
-pub fn must_be_done(proposal: &Proposal) -> bool {
-    proposal.priority == Priority::Critical
+pub fn led(known: &Known, shard: u64) -> Option<&v1::ShardStatus> {
+    let told = known.values().filter(|heard| heard.is_fresh()).flat_map(|heard| &heard.status.shards);
+    told.filter(|told| told.shard == shard && told.leads).max_by_key(|told| told.term)
 }
 
-/// What the planner judges. `open` are the orders that were given and that no node tells of yet.
+/// The number of a node, by its name: of several that had it the one that was heard last.
 #[must_use]
-pub fn fleet_parts(desired: &Desired, known: &Known, open: &[Change], now: Moment) -> FleetParts {
+pub fn named(known: &Known, name: &str) -> Option<u64> {
+    let called = known.iter().filter(|(_, heard)| heard.name == name);
+    let last = called.min_by_key(|(node, heard)| (heard.ago, std::cmp::Reverse(**node))).map(|(node, _)| *node);
+    // One that nobody has heard.
+    last.or_else(|| name.strip_prefix("unknown-")?.parse().ok().filter(|node| known.contains_key(node)))
+}
+
+/// What the planner judges.
+#[must_use]
+pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment) -> FleetParts {
     // One that nothing asks for any more may still hold data, and so may one that only others know.
     let some_pool = desired.nodes.values().find(|node| node.replication.is_some()).map(|node| node.pool.as_str());
     let pool_of = |heard: &Heard| {
@@ -77,14 +104,21 @@ pub fn fleet_parts(desired: &Desired, known: &Known, open: &[Change], now: Momen
         let shard = shard(told, &pool_of(by), known);
         // A node of which nothing at all is known leaves the planner nothing to judge by.
         if shard.replicas.iter().all(|replica| parts.nodes.iter().any(|node| node.id == replica.node)) {
-            parts.open.extend(told.job.as_ref().map(|job| open_move(told, job)));
-            parts.history.extend(told.ended.iter().map(|job| ended(told, job)));
+            // Of what has an object, the object knows more.
+            let has_object = moves.open.iter().any(|open| open.change.shard() == shard.id);
+            parts.open.extend(told.job.as_ref().filter(|_| !has_object).map(|job| open_move(told, job)));
+            let own = |job: &&v1::ShardJob| !moves.ended.iter().any(|(known, _)| *known == job.job);
+            parts.history.extend(told.ended.iter().filter(own).map(|job| ended(told, job)));
             parts.shards.push(shard);
         }
     }
-    let busy: Vec<ShardId> = parts.open.iter().map(|open| open.change.shard()).collect();
-    let given = open.iter().filter(|change| change.shards().all(|shard| !busy.contains(&shard)));
-    parts.open.extend(given.map(|change| running(change.clone())));
+    parts.open.extend(moves.open.iter().cloned());
+    parts.history.extend(moves.ended.iter().map(|(_, ended)| ended.clone()));
+    for (_, record) in &moves.ended {
+        if let Some(shard) = parts.shards.iter_mut().find(|shard| shard.id == record.change.shard()) {
+            shard.times.last_move = shard.times.last_move.max(Some(record.ended));
+        }
+    }
     parts
 }
 

@@ -80,7 +80,7 @@ fn desired(nodes: usize) -> Desired {
 
 fn planned(known: &Known) -> Vec<Change> {
     let desired = desired(known.len());
-    let state = FleetState::new(fleet_parts(&desired, known, &[], NOW)).unwrap();
+    let state = FleetState::new(fleet_parts(&desired, known, &Moves::default(), NOW)).unwrap();
     plan(&state, &policies(&desired), NOW).proposals.into_iter().map(|proposal| proposal.change).collect()
 }
 

@@ -39,6 +39,9 @@ fn figures(object: &Object) -> Vec<f64> {
                 ]
             })
             .collect(),
+        Object::Migration(migration) => {
+            migration.status.iter().filter_map(|status| status.bytes_moved).map(count).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -63,6 +66,11 @@ fn without_figures(object: &Object) -> Object {
                     read_p99_microseconds: None,
                     cost_per_month: None,
                 };
+            }
+        }
+        Object::Migration(migration) => {
+            if let Some(status) = &mut migration.status {
+                status.bytes_moved = None;
             }
         }
         _ => {}

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use thermocline_crds::condition::{self, ConditionType, Verdict};
 use thermocline_crds::reasons::Reason;
-use thermocline_crds::v1alpha1::{NodeRange, StorageCluster, StorageNode, StorageNodeSpec, StoragePool};
+use thermocline_crds::v1alpha1::{
+    MigrationStatus, NodeRange, StorageCluster, StorageNode, StorageNodeSpec, StoragePool,
+};
 use thermocline_crds::{Kind, Object};
 use thermocline_proto::v1;
 
@@ -36,8 +38,10 @@ pub struct View<'a> {
     pub unstarted: &'a BTreeMap<String, String>,
     /// What is to be done and what is held back.
     pub plan: &'a Plan,
-    /// How far migrations are that are not over.
+    /// How far migrations between media are that are not over.
     pub migrations: &'a BTreeMap<String, Step>,
+    /// What is told of migrations between nodes that are not over.
+    pub shard_moves: &'a BTreeMap<String, MigrationStatus>,
     /// Now.
     pub now: Timestamp,
 }

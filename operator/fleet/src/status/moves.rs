@@ -2,9 +2,10 @@
 
 use thermocline_crds::condition::ConditionType;
 use thermocline_crds::reasons::Reason;
-use thermocline_crds::v1alpha1::{Migration, MigrationPhase, MigrationPolicy};
+use thermocline_crds::v1alpha1::{Migration, MigrationPolicy};
 
 use super::{View, count, said};
+use crate::migrations;
 
 impl View<'_> {
     pub(super) fn policy(&self, policy: &mut MigrationPolicy) {
@@ -39,6 +40,10 @@ impl View<'_> {
     pub(super) fn migration(&self, migration: &mut Migration) {
         let name = migration.metadata.name.clone().unwrap_or_default();
         let generation = migration.metadata.generation;
+        if let Some(told) = self.shard_moves.get(&name) {
+            migration.status = Some(told.clone());
+            return;
+        }
         let Some(step) = self.migrations.get(&name) else {
             return;
         };
@@ -51,23 +56,6 @@ impl View<'_> {
         let done = || format!("{} of 100 parts are done", step.progress);
         let held = || step.held.as_ref().map(|why| format!("{}; it is tried again: {why}", done()));
         let words = step.outcome.clone().or_else(held).unwrap_or_else(done);
-        let (moving, complete) = match step.phase {
-            MigrationPhase::Pending => {
-                (said(false, Reason::Waiting, words.clone()), said(false, Reason::Waiting, words))
-            }
-            MigrationPhase::Running => (said(true, Reason::Moving, words.clone()), said(false, Reason::Moving, words)),
-            MigrationPhase::Paused => {
-                (said(false, Reason::PausedByRequest, words.clone()), said(false, Reason::PausedByRequest, words))
-            }
-            MigrationPhase::Completed => {
-                (said(false, Reason::Completed, words.clone()), said(true, Reason::Completed, words))
-            }
-            MigrationPhase::Cancelled => {
-                (said(false, Reason::Cancelled, words.clone()), said(false, Reason::Cancelled, words))
-            }
-            MigrationPhase::Failed => (said(false, Reason::Failed, words.clone()), said(false, Reason::Failed, words)),
-        };
-        self.set(&mut status.conditions, ConditionType::Progressing, moving, generation);
-        self.set(&mut status.conditions, ConditionType::Complete, complete, generation);
+        migrations::conditions(&mut status.conditions, step.phase, &words, generation, self.now);
     }
 }

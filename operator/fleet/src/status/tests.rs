@@ -61,6 +61,7 @@ impl Scene {
             unstarted: &self.unstarted,
             plan: &Plan::default(),
             migrations: &BTreeMap::new(),
+            shard_moves: &BTreeMap::new(),
             now: Timestamp::from_second(second).unwrap(),
         };
         told(&self.objects, view)

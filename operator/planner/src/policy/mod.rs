@@ -1,5 +1,6 @@
 //! What is wished of a pool: already validated; the types of the API are somebody else's.
 
+mod abilities;
 mod budget;
 pub mod defaults;
 mod shard_sizes;
@@ -8,6 +9,7 @@ mod window;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub use abilities::Abilities;
 pub use budget::Budget;
 pub use shard_sizes::ShardSizes;
 pub use triggers::Triggers;
@@ -20,10 +22,10 @@ use crate::{Moment, PoolName};
 pub enum Mode {
     /// The planner.
     Auto,
-    /// A person, for each move: what a pool without a policy has.
+    /// A person, for each move but those that restore lost copies: what a pool without a policy has.
     #[default]
     Propose,
-    /// Nobody: nothing is planned.
+    /// Nobody: nothing is planned but what restores lost copies.
     Paused,
 }
 
@@ -108,13 +110,15 @@ pub struct Policies {
     pub by_pool: BTreeMap<PoolName, Policy>,
     /// Of all others.
     pub fallback: Policy,
+    /// What can be carried out.
+    pub abilities: Abilities,
 }
 
 impl Policies {
     /// One policy for every pool.
     #[must_use]
-    pub const fn all(policy: Policy) -> Self {
-        Self { by_pool: BTreeMap::new(), fallback: policy }
+    pub fn all(policy: Policy) -> Self {
+        Self { by_pool: BTreeMap::new(), fallback: policy, abilities: Abilities::default() }
     }
 
     /// The policy of a pool.

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     FleetState, HealthScore, Moment, NodeId, PoolName, Priority, ShardId,
     fleet::{Availability, MoveRecord, OpenMove, OpenPhase, ShardLoad},
-    policy::{Days, Mode, Policy, Window},
+    policy::{Abilities, Days, Mode, Policy, Window},
     test_fleet::{GIB, auto, fleet, node, policy, settle, shard, unbalanced},
 };
 
@@ -42,10 +42,12 @@ fn record(shard: u64, from: u64, to: u64, ago: Duration) -> MoveRecord {
 }
 
 #[test]
-fn a_paused_pool_is_left_alone_whatever_happens() {
-    for parts in [overloaded(), failed()] {
-        assert_refused(&planned(parts, &with(|policy| policy.mode = Mode::Paused)), RefusalKind::Paused);
-    }
+fn in_a_paused_pool_nothing_is_done_but_what_restores_lost_copies() {
+    let paused = with(|policy| policy.mode = Mode::Paused);
+    assert_refused(&planned(overloaded(), &paused), RefusalKind::Paused);
+    let plan = planned(failed(), &paused);
+    assert_eq!(plan.proposals.len(), by(&plan, Reason::NodeFailure).len());
+    assert!(!plan.proposals.is_empty());
 }
 
 #[test]
@@ -53,6 +55,9 @@ fn a_pool_without_a_policy_only_proposes() {
     let plan = planned(overloaded(), &Policies::default());
     assert!(!plan.proposals.is_empty() && plan.proposals.iter().all(|proposal| proposal.needs_approval));
     assert!(planned(overloaded(), &auto()).proposals.iter().all(|proposal| !proposal.needs_approval));
+    let lost = planned(failed(), &Policies::default());
+    let restores = by(&lost, Reason::NodeFailure);
+    assert!(!restores.is_empty() && restores.iter().all(|proposal| !proposal.needs_approval), "that is not put off");
 }
 
 #[test]
@@ -84,13 +89,73 @@ fn a_shard_with_an_open_move_gets_no_other() {
         change: transfer(id, 2, 1),
         reason: Reason::Manual,
         priority: Priority::Low,
-        phase: OpenPhase::Proposed,
+        phase: OpenPhase::Running,
         bytes: 0,
     };
     parts.open = (1..=6).map(open).collect();
     parts.nodes[0].load.cpu_used = 20.0;
+    assert_refused(&planned(parts.clone(), &auto()), RefusalKind::ShardBusy);
+    for open in &mut parts.open {
+        (open.phase, open.priority) = (OpenPhase::Proposed, Priority::High);
+    }
+    assert_refused(&planned(parts, &auto()), RefusalKind::ShardBusy);
+}
+
+#[test]
+fn a_move_that_only_waits_holds_up_none_that_is_more_urgent() {
+    let mut parts = failed();
+    let open = |phase| {
+        let change = Change::TransferLeader { shard: ShardId(1), from: NodeId(2), to: NodeId(3) };
+        OpenMove { change, reason: Reason::Rebalance, priority: Priority::Normal, phase, bytes: 0 }
+    };
+    for phase in [OpenPhase::Proposed, OpenPhase::Approved] {
+        parts.open = vec![open(phase)];
+        let plan = planned(parts.clone(), &auto());
+        assert!(changes(&plan).iter().any(|change| change.shard() == ShardId(1)), "{:#?}", plan.refusals);
+    }
+    parts.open = vec![open(OpenPhase::Running)];
     let plan = planned(parts, &auto());
-    assert_refused(&plan, RefusalKind::ShardBusy);
+    assert!(changes(&plan).iter().all(|change| change.shard() != ShardId(1)));
+}
+
+#[test]
+fn what_nobody_can_carry_out_is_neither_planned_nor_counted_and_says_so_once_for_all() {
+    // Two data replicas and a witness on three nodes: only an exchange could level them.
+    let mut shards: Vec<_> = (1..=6).map(|id| shard(id, &[1, 2, 3])).collect();
+    shards.iter_mut().for_each(|shard| shard.bytes = vec![(crate::TierRank(0), 5 * GIB)]);
+    let parts = fleet(vec![node(1), node(2), node(3)], shards);
+    let exchanges = |plan: &Plan| {
+        let exchange = |change: &&Change| matches!(change, Change::MoveReplica { exchange: Some(_), .. });
+        changes(plan).into_iter().filter(exchange).count()
+    };
+    let able = planned(parts.clone(), &auto());
+    assert!(exchanges(&able) > 0, "{able:#?}");
+    let unable = Abilities { exchanges: false, read_replicas: false, merges: false, tier_changes: false };
+    let plan = planned(parts, &Policies { abilities: unable, ..auto() });
+    assert_eq!(exchanges(&plan), 0);
+    let (_, count, examples) =
+        plan.refusals.iter().find(|(kind, ..)| *kind == RefusalKind::NotPossible).expect("it is told");
+    assert!(count > 0 && examples[0].to_string().contains("exchange of a replica with its shard's witness"));
+    assert_eq!(plan.refusals.count(RefusalKind::ClusterBudget), 0);
+}
+
+#[test]
+fn where_media_cannot_be_changed_a_full_tier_is_relieved_by_moves_between_nodes() {
+    let mut nodes = [node(1), node(2), node(3), node(4)];
+    for node in &mut nodes {
+        node.tiers.push(crate::test_fleet::tier(9, 1000 * GIB));
+    }
+    let mut shards: Vec<_> = (1..=9).map(|id| shard(id, &[1, 2, 3])).collect();
+    shards.iter_mut().for_each(|shard| shard.bytes = vec![(crate::TierRank(0), 10 * GIB)]);
+    let parts = fleet(nodes.to_vec(), shards);
+    let full = |policies: &Policies| {
+        let plan = planned(parts.clone(), policies);
+        by(&plan, Reason::DiskFull).iter().map(|proposal| proposal.change.kind()).collect::<Vec<_>>()
+    };
+    assert!(full(&auto()).contains(&ChangeKind::ChangeTier));
+    let unable = Abilities { tier_changes: false, ..Abilities::default() };
+    let moves = full(&Policies { abilities: unable, ..auto() });
+    assert!(!moves.is_empty() && !moves.contains(&ChangeKind::ChangeTier), "{moves:?}");
 }
 
 #[test]

@@ -97,9 +97,9 @@ fn load_is_not_moved_to_a_node_that_has_become_busier() {
 
 #[test]
 fn a_policy_that_was_paused_since_holds_what_was_planned() {
-    let proposal = planned(failed(), &auto()).proposals.swap_remove(0);
+    let proposal = planned(overloaded(), &auto()).proposals.swap_remove(0);
     let paused = Policies::all(crate::Policy { mode: Mode::Paused, ..policy() });
-    assert_eq!(check_again(&proposal, &state(failed()), &paused, NOW).unwrap_err().kind(), RefusalKind::Paused);
+    assert_eq!(check_again(&proposal, &state(overloaded()), &paused, NOW).unwrap_err().kind(), RefusalKind::Paused);
 }
 
 #[test]

@@ -166,6 +166,7 @@ pub(super) fn slower_tier(
             !tier.degraded && tier.percent(after) <= tier.high_percent.min(highest)
         })
     };
-    let all = shard.replicas.iter().filter(|replica| replica.role != Role::Witness).all(has_room);
+    let possible = view.policies.abilities.tier_changes;
+    let all = possible && shard.replicas.iter().filter(|replica| replica.role != Role::Witness).all(has_room);
     all.then_some(Change::ChangeTier { shard: shard.id, node: node.id, from_tier, to_tier, bytes })
 }

@@ -73,12 +73,19 @@ impl Home for MemoryHome {
         Err(NotHere)
     }
 
-    async fn apply(&self, _: Vec<Object>) -> Result<Vec<Change>, NotHere> {
-        Err(NotHere)
+    async fn apply(&self, objects: Vec<Object>) -> Result<Vec<Change>, NotHere> {
+        let mut held = self.0.lock();
+        let changes = objects.iter().map(|_| Change::Created).collect();
+        for mut object in objects {
+            object.metadata_mut().uid = Some(object.name().to_owned());
+            held.objects.push(object);
+        }
+        Ok(changes)
     }
 
-    async fn delete(&self, _: Kind, _: &str) -> Result<bool, NotHere> {
-        Err(NotHere)
+    async fn delete(&self, kind: Kind, name: &str) -> Result<bool, NotHere> {
+        self.0.lock().delete(kind, name);
+        Ok(true)
     }
 
     async fn write_status(&self, new: Object) -> Result<(), NotHere> {

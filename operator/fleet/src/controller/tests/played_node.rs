@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, stream};
 use parking_lot::Mutex;
 use thermocline_proto::v1;
 use thermocline_proto::v1::admin_server::{Admin, AdminServer};
+use thermocline_proto::v1::change_shard_request::Change;
 use tokio::sync::{Barrier, mpsc};
 use tonic::{Request, Response, Status};
+
+/// Between two messages of its status.
+const EVERY: std::time::Duration = std::time::Duration::from_millis(20);
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Told = mpsc::UnboundedSender<Result<v1::MoveProgress, Status>>;
@@ -23,13 +27,18 @@ pub struct Played {
     pub refuses_cancel: bool,
     /// Whom those who ask it to end a move wait for, before they are answered.
     pub cancels_meet: Option<Arc<Barrier>>,
+    /// Its number, and what it says of shards.
+    pub node_id: u64,
+    pub shards: Vec<v1::ShardStatus>,
+    /// The jobs of shards that it was asked to begin, each time.
+    pub begun: Vec<u64>,
     last_id: u64,
     moves: BTreeMap<u64, Told>,
 }
 
 #[derive(Clone)]
 pub struct PlayedNode {
-    name: &'static str,
+    pub name: &'static str,
     pub played: Arc<Mutex<Played>>,
     pub address: SocketAddr,
 }
@@ -59,6 +68,30 @@ impl PlayedNode {
     }
 }
 
+impl PlayedNode {
+    fn now(&self) -> v1::NodeStatus {
+        let played = self.played.lock();
+        let tier = v1::TierStatus {
+            name: "hot".to_owned(),
+            capacity_bytes: 1 << 30,
+            high_watermark: 0.85,
+            low_watermark: 0.75,
+            ..v1::TierStatus::default()
+        };
+        v1::NodeStatus {
+            node: self.name.to_owned(),
+            health: v1::Health::Serving.into(),
+            uptime_ms: 3_600_000,
+            policy_generation: 1,
+            tiers_generation: 1,
+            tiers: vec![tier],
+            node_id: played.node_id,
+            shards: played.shards.clone(),
+            ..v1::NodeStatus::default()
+        }
+    }
+}
+
 fn not_here<T>() -> Result<Response<T>, Status> {
     Err(Status::unimplemented("it is not asked for here"))
 }
@@ -69,14 +102,13 @@ impl Admin for PlayedNode {
     type MoveRangeStream = Answers<v1::MoveProgress>;
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
-        let status = v1::NodeStatus {
-            node: self.name.to_owned(),
-            health: v1::Health::Serving.into(),
-            policy_generation: 1,
-            tiers_generation: 1,
-            ..v1::NodeStatus::default()
-        };
-        Ok(Response::new(Box::pin(stream::once(async { Ok(status) }).chain(stream::pending()))))
+        let node = self.clone();
+        let told = stream::unfold(node, |node| async {
+            let status = node.now();
+            tokio::time::sleep(EVERY).await;
+            Some((Ok(status), node))
+        });
+        Ok(Response::new(Box::pin(told)))
     }
 
     async fn move_range(
@@ -144,9 +176,33 @@ impl Admin for PlayedNode {
     }
     async fn change_shard(
         &self,
-        _: Request<v1::ChangeShardRequest>,
+        request: Request<v1::ChangeShardRequest>,
     ) -> Result<Response<v1::ChangeShardResponse>, Status> {
-        not_here()
+        let request = request.into_inner();
+        let mut played = self.played.lock();
+        let begins = match &request.change {
+            Some(Change::MoveReplica(order)) => Some(*order),
+            _ => None,
+        };
+        played.begun.extend(begins.map(|order| order.job));
+        let of_shard = |shard: &&mut v1::ShardStatus| shard.shard == request.shard && shard.leads;
+        let Some(shard) = played.shards.iter_mut().find(of_shard) else {
+            return Err(Status::not_found("it has no such shard"));
+        };
+        match (begins, request.change) {
+            (Some(order), _) if shard.job.is_none() => {
+                let leaving = shard.replica;
+                let v1::MoveReplica { job, from, to, bytes_per_second } = order;
+                shard.job = Some(v1::ShardJob { job, from, to, leaving, bytes_per_second, ..v1::ShardJob::default() });
+            }
+            (_, Some(Change::ControlJob(control))) => {
+                if let Some(job) = shard.job.as_mut().filter(|job| job.job == control.job) {
+                    job.cancelled |= control.cancel;
+                }
+            }
+            _ => {}
+        }
+        Ok(Response::new(v1::ChangeShardResponse::default()))
     }
     async fn print_stats(&self, _: Request<v1::PrintStatsRequest>) -> Result<Response<v1::PrintStatsResponse>, Status> {
         not_here()

@@ -1,0 +1,69 @@
+//! What a Migration does, in the planner's terms: names become numbers, by what is known now.
+
+use thermocline_crds::v1alpha1::{Move, ReplicaRole};
+use thermocline_planner::fleet::Role;
+use thermocline_planner::{Change, NodeId, ReplicaId, ShardId};
+use thermocline_proto::v1;
+
+use super::Item;
+use crate::rebalance::{Known, led, named};
+
+/// What stands for what is not known; no node and no replica has it.
+const NONE: u64 = 0;
+
+/// What a Migration does. What it names that is not there has the number 0.
+#[must_use]
+pub fn change(item: &Item, known: &Known) -> Change {
+    let told = led(known, item.shard.0);
+    let shard = item.shard;
+    let node = |name: &str| NodeId(named(known, name).unwrap_or(NONE));
+    match &item.valid.what {
+        Move::MoveReplica { from, to, .. } => {
+            let to = node(to.as_str());
+            let (replica, role, from) = leaving(item, known, told, from.as_str(), Some(to));
+            Change::MoveReplica { shard, replica, role, from, to, exchange: None }
+        }
+        Move::AddReplica { to, role, .. } => {
+            let role = if *role == ReplicaRole::Witness { Role::Witness } else { Role::Data };
+            Change::AddReplica { shard, role, to: node(to.as_str()) }
+        }
+        Move::RemoveReplica { from, .. } => {
+            let (replica, role, from) = leaving(item, known, told, from.as_str(), None);
+            Change::RemoveReplica { shard, replica, role, from }
+        }
+        Move::TransferLeader { from, to, .. } => {
+            let leads = told.map_or(NodeId(NONE), |told| NodeId(told.leader));
+            let from = from.as_ref().map_or(leads, |from| node(from.as_str()));
+            Change::TransferLeader { shard, from, to: node(to.as_str()) }
+        }
+        Move::SplitShard { at, .. } => Change::SplitShard { shard, at: at.clone().unwrap_or_default() },
+        // No move of a shard.
+        Move::ChangeTier { .. } => Change::SplitShard { shard: ShardId(NONE), at: Vec::new() },
+    }
+}
+
+/// The member that goes. A node that lost its disks is another one under the same name: of several the one that the move was
+/// planned for, else the one that is not where the new one comes to.
+fn leaving(
+    item: &Item,
+    known: &Known,
+    told: Option<&v1::ShardStatus>,
+    name: &str,
+    to: Option<NodeId>,
+) -> (ReplicaId, Role, NodeId) {
+    let planned = item.status.planned.as_ref().and_then(|planned| planned.replica);
+    let members = told.map(|told| told.members.as_slice()).unwrap_or_default();
+    let called = |member: &&v1::MemberStatus| crate::migrations::proposals::name_of(known, NodeId(member.node)) == name;
+    let mut found: Vec<&v1::MemberStatus> = members.iter().filter(called).collect();
+    found.sort_by_key(|member| {
+        let is_planned = planned.is_some_and(|planned| u64::try_from(planned) == Ok(member.replica));
+        (!is_planned, Some(NodeId(member.node)) == to, member.replica)
+    });
+    match found.first() {
+        Some(member) => {
+            let role = if member.witness { Role::Witness } else { Role::Data };
+            (ReplicaId(member.replica), role, NodeId(member.node))
+        }
+        None => (ReplicaId(NONE), Role::Data, NodeId(named(known, name).unwrap_or(NONE))),
+    }
+}
