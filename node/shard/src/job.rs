@@ -46,27 +46,75 @@ pub enum JobKind {
         /// Where that one is.
         leaving_node: NodeId,
     },
+    /// A data replica and the witness trade places: on either node a new one of the other's kind. In one change of the members,
+    /// for otherwise two voters would be on one node meanwhile.
+    Exchange {
+        /// The new data replica.
+        replica: ReplicaId,
+        /// Where the old witness is and the new data replica will be.
+        node: NodeId,
+        /// The new witness.
+        witness: ReplicaId,
+        /// The old data replica.
+        leaving: ReplicaId,
+        /// Where the old data replica is and the new witness will be.
+        leaving_node: NodeId,
+        /// The old witness.
+        leaving_witness: ReplicaId,
+    },
+}
+
+/// A replica that is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which.
+    pub replica: ReplicaId,
+    /// Where it is.
+    pub node: NodeId,
+    /// What it stores.
+    pub role: Role,
 }
 
 impl JobKind {
-    /// The replica that is new, and where.
+    /// The replicas that are new, those with data first.
     #[must_use]
-    pub const fn arriving(&self) -> Option<(ReplicaId, NodeId, Role)> {
+    pub fn arrivals(&self) -> Vec<Arrival> {
         match *self {
-            Self::Add { replica, node, role } | Self::Move { replica, node, role, .. } => Some((replica, node, role)),
-            Self::Remove { .. } => None,
+            Self::Add { replica, node, role } | Self::Move { replica, node, role, .. } => {
+                vec![Arrival { replica, node, role }]
+            }
+            Self::Exchange { replica, node, witness, leaving_node, .. } => vec![
+                Arrival { replica, node, role: Role::Data },
+                Arrival { replica: witness, node: leaving_node, role: Role::Witness },
+            ],
+            Self::Remove { .. } => Vec::new(),
         }
     }
 
-    /// The replica that goes, and where it is.
+    /// The replicas that go, and where they are, those with data first.
     #[must_use]
-    pub const fn leaving(&self) -> Option<(ReplicaId, NodeId)> {
+    pub fn departures(&self) -> Vec<(ReplicaId, NodeId)> {
         match *self {
             Self::Remove { leaving, leaving_node } | Self::Move { leaving, leaving_node, .. } => {
-                Some((leaving, leaving_node))
+                vec![(leaving, leaving_node)]
             }
-            Self::Add { .. } => None,
+            Self::Exchange { node, leaving, leaving_node, leaving_witness, .. } => {
+                vec![(leaving, leaving_node), (leaving_witness, node)]
+            }
+            Self::Add { .. } => Vec::new(),
         }
+    }
+
+    /// The replica that is new, and where; of an exchange the one with data.
+    #[must_use]
+    pub fn arriving(&self) -> Option<(ReplicaId, NodeId, Role)> {
+        self.arrivals().first().map(|new| (new.replica, new.node, new.role))
+    }
+
+    /// The replica that goes, and where it is; of an exchange the one with data.
+    #[must_use]
+    pub fn leaving(&self) -> Option<(ReplicaId, NodeId)> {
+        self.departures().first().copied()
     }
 }
 
@@ -272,10 +320,13 @@ impl From<&Job> for wire::Job {
     fn from(job: &Job) -> Self {
         let Job { id, kind, bytes_per_second, paused, cancelled, cut_over, begun_at_millis } = *job;
         let arriving = kind.arriving();
-        let (of, role) = match kind {
-            JobKind::Add { role, .. } => (wire::JobKind::Add, role),
-            JobKind::Remove { .. } => (wire::JobKind::Remove, Role::Data),
-            JobKind::Move { role, .. } => (wire::JobKind::Move, role),
+        let (of, role, witnesses) = match kind {
+            JobKind::Add { role, .. } => (wire::JobKind::Add, role, (0, 0)),
+            JobKind::Remove { .. } => (wire::JobKind::Remove, Role::Data, (0, 0)),
+            JobKind::Move { role, .. } => (wire::JobKind::Move, role, (0, 0)),
+            JobKind::Exchange { witness, leaving_witness, .. } => {
+                (wire::JobKind::Exchange, Role::Data, (witness.0, leaving_witness.0))
+            }
         };
         Self {
             id,
@@ -290,6 +341,8 @@ impl From<&Job> for wire::Job {
             cancelled,
             begun_at_millis,
             cut_over,
+            witness: witnesses.0,
+            leaving_witness: witnesses.1,
         }
     }
 }
@@ -304,6 +357,10 @@ impl Job {
             wire::JobKind::Add => JobKind::Add { replica, node, role: role()? },
             wire::JobKind::Remove => JobKind::Remove { leaving, leaving_node },
             wire::JobKind::Move => JobKind::Move { replica, node, role: role()?, leaving, leaving_node },
+            wire::JobKind::Exchange => {
+                let (witness, leaving_witness) = (ReplicaId(message.witness), ReplicaId(message.leaving_witness));
+                JobKind::Exchange { replica, node, witness, leaving, leaving_node, leaving_witness }
+            }
             wire::JobKind::Unspecified => return None,
         };
         Some(Self {

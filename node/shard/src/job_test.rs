@@ -67,3 +67,17 @@ fn the_ends_that_are_remembered_are_bounded_and_come_back_as_they_were() {
     assert_eq!(jobs.ended().map(|(job, _)| job.id).collect::<Vec<_>>(), (12..20).collect::<Vec<_>>());
     assert_eq!(Jobs::decode(&jobs.encode()).unwrap(), jobs);
 }
+
+#[test]
+fn an_exchange_comes_back_from_the_log_as_it_was() {
+    let kind = JobKind::Exchange {
+        replica: ReplicaId(9),
+        node: NodeId(4),
+        witness: ReplicaId(8),
+        leaving: ReplicaId(2),
+        leaving_node: NodeId(3),
+        leaving_witness: ReplicaId(1),
+    };
+    let exchange = Job { kind, ..job(1) };
+    assert_eq!(Job::of(&wire::Job::from(&exchange)), Some(exchange));
+}

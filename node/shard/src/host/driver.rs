@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::{AskError, Asks, Host, Progress, Resident, SendRate, SendRates, Step, next_step};
 use crate::command::Command;
-use crate::job::{Job, JobChange, JobEnd, JobOutcome};
+use crate::job::{Arrival, Job, JobChange, JobControl, JobEnd, JobOutcome};
 use crate::machine::{Applied, ShardStore};
 use crate::raft::{GroupView, Member, ProposeError, Transport};
 use crate::{ReplicaId, Role};
@@ -73,11 +73,11 @@ pub(super) async fn drive<S: ShardStore, T: Transport, A: Asks>(
                 continue;
             };
             let known = progress.get(&replica).filter(|(id, _)| *id == job.id);
-            let done = known.map(|(_, done)| *done).unwrap_or_default();
+            let done = known.map(|(_, done)| done.clone()).unwrap_or_default();
             if let Some((arriving, ..)) = job.kind.arriving() {
                 rates.set(arriving, SendRate { bytes_per_second: job.bytes_per_second, paused: job.paused });
             }
-            let step = next_step(job, &group, done);
+            let step = next_step(job, &group, &done);
             if matches!(step, Step::Wait(_)) {
                 continue;
             }
@@ -132,12 +132,11 @@ impl<S: ShardStore, A: Asks> Taking<S, A> {
         let raft = Arc::clone(self.resident.replica());
         match step {
             Step::Wait(_) => Ok(()),
-            Step::Create => self.create().await,
-            Step::Learn => {
-                let Some((replica, node, role)) = self.job.kind.arriving() else { return Ok(()) };
-                Ok(raft.add_learner(replica, Member { node, role }).await?)
+            Step::Create(new) => self.create(*new).await,
+            Step::Learn(Arrival { replica, node, role }) => {
+                Ok(raft.add_learner(*replica, Member { node: *node, role: *role }).await?)
             }
-            Step::Verify => self.verify().await,
+            Step::Verify(new) => self.verify(*new).await,
             Step::CutOver => self.say(JobChange::CutOver(self.job.id)).await,
             Step::Voters(voters) => Ok(raft.change_voters(voters.iter().copied().collect(), false).await?),
             Step::Forget(learner) => Ok(raft.forget_learner(*learner).await?),
@@ -150,32 +149,45 @@ impl<S: ShardStore, A: Asks> Taking<S, A> {
             Step::Clear(replica, node) => {
                 match self.asks.remove(*node, *replica).await {
                     // A node that is gone removes it by itself when it is back: nobody speaks to the replica any more.
-                    Ok(()) | Err(AskError::Unreachable { .. }) => self.done.cleared = true,
-                    Err(refused) => return Err(refused.into()),
+                    Ok(()) | Err(AskError::Unreachable { .. }) => {
+                        self.done.cleared.insert(*replica);
+                        Ok(())
+                    }
+                    Err(refused) => Err(refused.into()),
                 }
-                Ok(())
             }
             Step::End(outcome, message) => self.end(*outcome, (*message).to_owned()).await,
         }
     }
 
-    async fn create(&mut self) -> Result<(), StepError> {
-        let Some((replica, node, role)) = self.job.kind.arriving() else { return Ok(()) };
+    async fn create(&mut self, new: Arrival) -> Result<(), StepError> {
+        let Arrival { replica, node, role } = new;
         let Some(descriptor) = self.resident.descriptor() else { return Ok(()) };
         match self.asks.create(node, replica, self.resident.shard(), role, descriptor.range).await {
             Ok(()) => {
-                self.done.created = true;
+                self.done.created.insert(replica);
                 Ok(())
             }
-            // Nothing has begun, and it would be refused again.
-            Err(AskError::Refused { reason, .. }) => self.end(JobOutcome::Failed, reason).await,
+            // It would be refused again. What was begun for the job before is taken back; where that is nothing, it ends.
+            Err(AskError::Refused { reason, .. }) => self.give_up(new, reason).await,
             Err(unreachable) => Err(unreachable.into()),
         }
     }
 
+    /// Ends a job that cannot go on.
+    async fn give_up(&self, at: Arrival, reason: String) -> Result<(), StepError> {
+        let is_first = self.job.kind.arrivals().first() == Some(&at);
+        if is_first {
+            return self.end(JobOutcome::Failed, reason).await;
+        }
+        tracing::warn!(job = self.job.id, replica = at.replica.0, reason, "a job cannot go on and is taken back");
+        let cancel = JobControl { job: self.job.id, cancel: true, ..JobControl::default() };
+        self.say(JobChange::Control(cancel)).await
+    }
+
     /// Has both hash what the shard holds at the same entry.
-    async fn verify(&mut self) -> Result<(), StepError> {
-        let Some((replica, node, _)) = self.job.kind.arriving() else { return Ok(()) };
+    async fn verify(&mut self, new: Arrival) -> Result<(), StepError> {
+        let Arrival { replica, node, .. } = new;
         let index = self.resident.replica().propose_at(&Command::Verify).await?;
         let ours = self.resident.replica().hashes().wait(index).await;
         let ours = ours.unwrap_or_else(|| Err("it was not begun".to_owned())).map_err(StepError::Hash)?;
@@ -183,7 +195,7 @@ impl<S: ShardStore, A: Asks> Taking<S, A> {
         if ours != theirs {
             let differs = StepError::Differs { replica, ours: ours.hash, theirs: theirs.hash };
             tracing::error!(job = self.job.id, error = %differs, "a copy is not what it was copied from; it is given up");
-            let cancel = crate::job::JobControl { job: self.job.id, cancel: true, ..Default::default() };
+            let cancel = JobControl { job: self.job.id, cancel: true, ..JobControl::default() };
             return self.say(JobChange::Control(cancel)).await;
         }
         self.done.verified = true;

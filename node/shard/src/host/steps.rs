@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::job::{Job, JobKind, JobOutcome};
+use crate::job::{Arrival, Job, JobKind, JobOutcome};
 use crate::raft::GroupView;
 use crate::{NodeId, ReplicaId, Role};
 
@@ -14,14 +14,14 @@ use crate::{NodeId, ReplicaId, Role};
 const NEAR: u64 = 128;
 
 /// What this leader has done for a job; another one does it again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The new replica was made on its node.
-    pub created: bool,
-    /// The new replica holds what the leader's holds.
+    /// New replicas that were made on their nodes.
+    pub created: BTreeSet<ReplicaId>,
+    /// The new replica with data holds what the leader's holds.
     pub verified: bool,
-    /// The copy of the replica that goes was removed from its node.
-    pub cleared: bool,
+    /// Replicas whose copy was removed from their nodes.
+    pub cleared: BTreeSet<ReplicaId>,
 }
 
 /// The next step.
@@ -29,12 +29,12 @@ pub struct Progress {
 pub enum Step {
     /// Nothing, until something changes.
     Wait(&'static str),
-    /// Have the new replica made on its node.
-    Create,
+    /// Have a new replica made on its node.
+    Create(Arrival),
     /// Let it learn.
-    Learn,
+    Learn(Arrival),
     /// Compare what it holds with what the leader's replica holds.
-    Verify,
+    Verify(Arrival),
     /// Say in the log that the job is finished from here on, not undone.
     CutOver,
     /// Make these the voters. Others are no longer members.
@@ -51,75 +51,89 @@ pub enum Step {
 
 /// What the leader does next.
 #[must_use]
-pub fn next_step(job: &Job, group: &GroupView, progress: Progress) -> Step {
+pub fn next_step(job: &Job, group: &GroupView, progress: &Progress) -> Step {
     if group.is_joint() {
         // Begun by a leader that is gone, or by this one a moment ago.
         return Step::Voters(group.wanted_voters());
     }
-    match (job.kind.arriving(), job.kind.leaving()) {
-        (Some((replica, node, role)), leaving) if !group.votes(replica) => {
-            join(job, group, progress, (replica, node, role), leaving)
-        }
-        (_, Some((leaving, node))) => leave(job, group, progress, leaving, node),
-        (Some(_), None) => Step::End(JobOutcome::Done, "the replica votes"),
-        // No kind is neither.
-        (None, None) => Step::End(JobOutcome::Failed, "the job changes nothing"),
+    let arrivals = job.kind.arrivals();
+    if arrivals.iter().any(|new| !group.votes(new.replica)) {
+        return join(job, group, progress, &arrivals);
     }
+    let departures = job.kind.departures();
+    if let Some((leaving, _)) = departures.iter().find(|(leaving, _)| group.members.contains_key(leaving)) {
+        return leave(job, group, *leaving);
+    }
+    if let Some((leaving, node)) = departures.iter().find(|(leaving, _)| !progress.cleared.contains(leaving)) {
+        return Step::Clear(*leaving, *node);
+    }
+    Step::End(JobOutcome::Done, "the members changed")
 }
 
-/// Up to where the new replica votes.
-fn join(
-    job: &Job,
-    group: &GroupView,
-    progress: Progress,
-    (replica, node, role): (ReplicaId, NodeId, Role),
-    leaving: Option<(ReplicaId, NodeId)>,
-) -> Step {
-    let is_member = group.members.contains_key(&replica);
+/// Up to where the new replicas vote.
+fn join(job: &Job, group: &GroupView, progress: &Progress, arrivals: &[Arrival]) -> Step {
     if job.cancelled {
-        return match (is_member, progress.cleared) {
-            (true, _) => Step::Forget(replica),
-            (false, false) => Step::Clear(replica, node),
-            (false, true) => Step::End(JobOutcome::Cancelled, "cancelled before the members changed"),
-        };
+        return undo(group, progress, arrivals);
     }
     if job.paused && !job.cut_over {
         return Step::Wait("paused");
     }
-    if !is_member {
-        return if progress.created { Step::Learn } else { Step::Create };
+    if matches!(job.kind, JobKind::Exchange { .. }) && !job.cut_over && remaining_data(job, group).is_empty() {
+        // It would have to vote beside the new witness, on one node.
+        return Step::End(JobOutcome::Failed, "no other data replica leads while the only one is exchanged");
     }
-    if group.lag(replica).is_none_or(|lag| lag > NEAR) {
-        return Step::Wait("copying");
-    }
-    if role == Role::Data && !progress.verified {
-        return Step::Verify;
+    for new in arrivals {
+        if !group.members.contains_key(&new.replica) {
+            let created = progress.created.contains(&new.replica);
+            return if created { Step::Learn(*new) } else { Step::Create(*new) };
+        }
+        if group.lag(new.replica).is_none_or(|lag| lag > NEAR) {
+            return Step::Wait("copying");
+        }
+        if new.role == Role::Data && !progress.verified {
+            return Step::Verify(*new);
+        }
     }
     if !job.cut_over {
         return Step::CutOver;
     }
     let mut voters = group.wanted_voters();
-    if let Some((leaving, _)) = leaving.filter(|(leaving, _)| voters.contains(leaving)) {
+    for (leaving, _) in job.kind.departures() {
         if group.replica != leaving {
             voters.remove(&leaving);
-        } else if let Some(other) = group.other_data_voters(leaving).first() {
+        } else if let Some(other) = remaining_data(job, group).first() {
             return Step::HandOver(*other);
         }
         // Otherwise the new one votes first, and the lead goes to it.
     }
-    voters.insert(replica);
+    voters.extend(arrivals.iter().map(|new| new.replica));
     Step::Voters(voters)
 }
 
-/// From where the new replica votes, if there is one.
-fn leave(job: &Job, group: &GroupView, progress: Progress, leaving: ReplicaId, node: NodeId) -> Step {
-    if !group.members.contains_key(&leaving) {
-        return if progress.cleared {
-            Step::End(JobOutcome::Done, "the members changed")
-        } else {
-            Step::Clear(leaving, node)
-        };
+/// Takes back what was begun before the members changed.
+fn undo(group: &GroupView, progress: &Progress, arrivals: &[Arrival]) -> Step {
+    if let Some(new) = arrivals.iter().find(|new| group.members.contains_key(&new.replica)) {
+        return Step::Forget(new.replica);
     }
+    match arrivals.iter().find(|new| !progress.cleared.contains(&new.replica)) {
+        Some(new) => Step::Clear(new.replica, new.node),
+        None => Step::End(JobOutcome::Cancelled, "cancelled before the members changed"),
+    }
+}
+
+/// The voting data replicas that stay, the most advanced first.
+fn remaining_data(job: &Job, group: &GroupView) -> Vec<ReplicaId> {
+    let departures = job.kind.departures();
+    let mut data = group.other_data_voters(group.replica);
+    data.retain(|id| departures.iter().all(|(leaving, _)| leaving != id));
+    if departures.iter().all(|(leaving, _)| *leaving != group.replica) {
+        data.insert(0, group.replica);
+    }
+    data
+}
+
+/// From where the new replicas vote, if there are any, for a replica that is still a member.
+fn leave(job: &Job, group: &GroupView, leaving: ReplicaId) -> Step {
     if matches!(job.kind, JobKind::Remove { .. }) && !job.cut_over {
         return if job.cancelled {
             Step::End(JobOutcome::Cancelled, "cancelled before the members changed")

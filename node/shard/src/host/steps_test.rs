@@ -31,23 +31,44 @@ fn move_of(leaving: ReplicaId) -> Job {
     Job { id: 1, kind, bytes_per_second: 0, paused: false, cancelled: false, cut_over: false, begun_at_millis: 0 }
 }
 
-const DONE: Progress = Progress { created: true, verified: true, cleared: false };
+fn done() -> Progress {
+    Progress { created: [NEW].into(), verified: true, cleared: BTreeSet::new() }
+}
+
+/// What the jobs here bring.
+fn new() -> Arrival {
+    Arrival { replica: NEW, node: node(NEW), role: Role::Data }
+}
+
+const NEW_WITNESS: ReplicaId = ReplicaId(8);
+
+/// A data replica trades places with the witness.
+fn exchange_of(leaving: ReplicaId) -> Job {
+    let kind = JobKind::Exchange {
+        replica: NEW,
+        node: node(WITNESS),
+        witness: NEW_WITNESS,
+        leaving,
+        leaving_node: node(leaving),
+        leaving_witness: WITNESS,
+    };
+    Job { kind, ..move_of(leaving) }
+}
 
 /// Carries out a job on a group that obeys; the steps it took.
 fn play(mut job: Job, mut group: GroupView) -> Vec<Step> {
     let (mut steps, mut progress) = (Vec::new(), Progress::default());
-    for _ in 0..20 {
-        let step = next_step(&job, &group, progress);
+    for _ in 0..30 {
+        let step = next_step(&job, &group, &progress);
         steps.push(step.clone());
         match step {
-            Step::Create => progress.created = true,
-            Step::Verify => progress.verified = true,
-            Step::Clear(..) => progress.cleared = true,
+            Step::Create(new) => drop(progress.created.insert(new.replica)),
+            Step::Verify(_) => progress.verified = true,
+            Step::Clear(gone, _) => drop(progress.cleared.insert(gone)),
             Step::CutOver => job.cut_over = true,
-            Step::Learn => {
-                let (id, member) = member(NEW);
-                group.members.insert(id, member);
-                group.matched.insert(id, Some(group.last));
+            Step::Learn(Arrival { replica, node, role }) => {
+                group.members.insert(replica, Member { node, role });
+                group.matched.insert(replica, Some(group.last));
             }
             Step::Voters(voters) => {
                 let before = group.wanted_voters();
@@ -72,9 +93,9 @@ fn a_move_copies_compares_changes_the_members_and_only_then_removes_the_old_copy
     assert_eq!(
         steps,
         [
-            Step::Create,
-            Step::Learn,
-            Step::Verify,
+            Step::Create(new()),
+            Step::Learn(new()),
+            Step::Verify(new()),
             Step::CutOver,
             Step::Voters(set(&[ONE, WITNESS, NEW])),
             Step::Clear(TWO, node(TWO)),
@@ -105,20 +126,20 @@ fn the_only_replica_of_a_shard_moves_by_voting_together_with_the_new_one_for_a_w
 fn a_learner_that_is_far_behind_or_not_compared_does_not_vote() {
     let mut far = group(ONE, &[ONE, TWO, WITNESS], &[NEW]);
     far.matched.insert(NEW, Some(1000 - NEAR - 1));
-    assert_eq!(next_step(&move_of(TWO), &far, DONE), Step::Wait("copying"));
+    assert_eq!(next_step(&move_of(TWO), &far, &done()), Step::Wait("copying"));
     far.matched.insert(NEW, None);
-    assert_eq!(next_step(&move_of(TWO), &far, DONE), Step::Wait("copying"));
+    assert_eq!(next_step(&move_of(TWO), &far, &done()), Step::Wait("copying"));
     let near = group(ONE, &[ONE, TWO, WITNESS], &[NEW]);
-    let unverified = Progress { verified: false, ..DONE };
-    assert_eq!(next_step(&Job { cut_over: true, ..move_of(TWO) }, &near, unverified), Step::Verify);
+    let unverified = Progress { verified: false, ..done() };
+    assert_eq!(next_step(&Job { cut_over: true, ..move_of(TWO) }, &near, &unverified), Step::Verify(new()));
 }
 
 #[test]
 fn a_cancelled_move_leaves_the_members_as_they_were() {
-    for progress in [Progress::default(), DONE] {
+    for progress in [Progress::default(), done()] {
         let cancelled = Job { cancelled: true, ..move_of(TWO) };
         let learning = group(ONE, &[ONE, TWO, WITNESS], &[NEW]);
-        assert_eq!(next_step(&cancelled, &learning, progress), Step::Forget(NEW));
+        assert_eq!(next_step(&cancelled, &learning, &progress), Step::Forget(NEW));
         let steps = play(cancelled, learning);
         let end = Step::End(JobOutcome::Cancelled, "cancelled before the members changed");
         assert_eq!(steps, [Step::Forget(NEW), Step::Clear(NEW, node(NEW)), end]);
@@ -128,17 +149,17 @@ fn a_cancelled_move_leaves_the_members_as_they_were() {
 #[test]
 fn a_paused_move_does_nothing_and_one_that_was_cut_over_goes_on() {
     let paused = Job { paused: true, ..move_of(TWO) };
-    assert_eq!(next_step(&paused, &group(ONE, &[ONE, TWO, WITNESS], &[]), DONE), Step::Wait("paused"));
+    assert_eq!(next_step(&paused, &group(ONE, &[ONE, TWO, WITNESS], &[]), &done()), Step::Wait("paused"));
     let late = Job { cut_over: true, ..paused };
     let voters = Step::Voters(set(&[ONE, WITNESS, NEW]));
-    assert_eq!(next_step(&late, &group(ONE, &[ONE, TWO, WITNESS], &[NEW]), DONE), voters);
+    assert_eq!(next_step(&late, &group(ONE, &[ONE, TWO, WITNESS], &[NEW]), &done()), voters);
 }
 
 #[test]
 fn members_that_were_left_changing_are_changed_to_the_end() {
     let mut joint = group(TWO, &[ONE, TWO, WITNESS], &[]);
     joint.voters.push(set(&[TWO, WITNESS, NEW]));
-    assert_eq!(next_step(&move_of(ONE), &joint, Progress::default()), Step::Voters(set(&[TWO, WITNESS, NEW])));
+    assert_eq!(next_step(&move_of(ONE), &joint, &Progress::default()), Step::Voters(set(&[TWO, WITNESS, NEW])));
 }
 
 #[test]
@@ -156,4 +177,40 @@ fn a_learner_is_removed_without_a_change_of_voters() {
     let kind = JobKind::Remove { leaving: NEW, leaving_node: node(NEW) };
     let steps = play(Job { kind, ..move_of(ONE) }, group(ONE, &[ONE, TWO, WITNESS], &[NEW]));
     assert!(steps.contains(&Step::Forget(NEW)) && !steps.iter().any(|step| matches!(step, Step::Voters(_))));
+}
+
+#[test]
+fn an_exchange_with_the_witness_is_one_change_of_the_members_and_never_puts_two_voters_on_a_node() {
+    for leader in [ONE, TWO] {
+        let steps = play(exchange_of(TWO), group(leader, &[ONE, TWO, WITNESS], &[]));
+        let voters: Vec<_> = steps.iter().filter(|step| matches!(step, Step::Voters(_))).collect();
+        assert_eq!(voters, [&Step::Voters(set(&[ONE, NEW, NEW_WITNESS]))], "{steps:?}");
+        let verified = steps.iter().position(|step| matches!(step, Step::Verify(_))).unwrap();
+        assert!(verified < steps.iter().position(|step| step == voters[0]).unwrap());
+        assert_eq!(steps.contains(&Step::HandOver(ONE)), leader == TWO, "{steps:?}");
+        let cleared = [Step::Clear(TWO, node(TWO)), Step::Clear(WITNESS, node(WITNESS))];
+        let end = Step::End(JobOutcome::Done, "the members changed");
+        assert_eq!(steps[steps.len() - 3..], [&cleared[..], &[end]].concat());
+    }
+}
+
+#[test]
+fn a_cancelled_exchange_takes_back_both_new_replicas() {
+    let mut learning = group(ONE, &[ONE, TWO, WITNESS], &[NEW]);
+    learning.members.insert(NEW_WITNESS, Member { node: node(TWO), role: Role::Witness });
+    let steps = play(Job { cancelled: true, ..exchange_of(TWO) }, learning);
+    let expected = [
+        Step::Forget(NEW),
+        Step::Forget(NEW_WITNESS),
+        Step::Clear(NEW, node(WITNESS)),
+        Step::Clear(NEW_WITNESS, node(TWO)),
+        Step::End(JobOutcome::Cancelled, "cancelled before the members changed"),
+    ];
+    assert_eq!(steps, expected);
+}
+
+#[test]
+fn the_only_data_replica_is_not_exchanged() {
+    let steps = play(exchange_of(ONE), group(ONE, &[ONE, WITNESS], &[]));
+    assert!(matches!(steps[..], [Step::End(JobOutcome::Failed, _)]), "{steps:?}");
 }

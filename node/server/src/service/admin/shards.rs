@@ -89,6 +89,10 @@ pub(super) async fn change(
             let kind = JobKind::Move { replica, node, role, leaving, leaving_node };
             changing.begin(order.job, kind, order.bytes_per_second).await?;
         }
+        Change::ExchangeReplica(order) => {
+            let kind = changing.exchange(NodeId(order.data), NodeId(order.witness)).await?;
+            changing.begin(order.job, kind, order.bytes_per_second).await?;
+        }
         Change::ControlJob(control) => {
             let v1::ControlJob { job, paused, bytes_per_second, cancel } = control;
             changing.say(JobChange::Control(JobControl { job, paused, bytes_per_second, cancel })).await?;
@@ -140,6 +144,19 @@ impl<'a> Changing<'a> {
             ))),
             Err(_) => Ok(()),
         }
+    }
+
+    /// What lets a data replica and the witness trade places.
+    async fn exchange(&self, leaving_node: NodeId, node: NodeId) -> Result<JobKind, Status> {
+        let ((leaving, data), (leaving_witness, witness)) = (self.member_on(leaving_node)?, self.member_on(node)?);
+        if (data, witness) != (Role::Data, Role::Witness) {
+            let shard = self.descriptor.shard;
+            return Err(Status::failed_precondition(format!(
+                "a data replica is exchanged with the witness: of {shard} {leaving_node} must have the one and {node} the other"
+            )));
+        }
+        let (replica, witness) = (self.new_replica().await?, self.new_replica().await?);
+        Ok(JobKind::Exchange { replica, node, witness, leaving, leaving_node, leaving_witness })
     }
 
     async fn new_replica(&self) -> Result<ReplicaId, Status> {
@@ -293,7 +310,7 @@ fn job(job: &Job, end: Option<&JobEnd>) -> v1::ShardJob {
     let kind = match job.kind {
         JobKind::Add { .. } => "AddReplica",
         JobKind::Remove { .. } => "RemoveReplica",
-        JobKind::Move { .. } => "MoveReplica",
+        JobKind::Move { .. } | JobKind::Exchange { .. } => "MoveReplica",
     };
     let outcome = match end.map(|end| end.outcome) {
         None => "",
