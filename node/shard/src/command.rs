@@ -25,6 +25,17 @@ pub enum Command {
     Job(JobChange),
     /// Every data replica hashes what the shard holds here.
     Verify,
+    /// A part of the log is no longer needed.
+    Release(Release),
+}
+
+/// That a part of the log may go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Release {
+    /// Its last entry.
+    pub upto: u64,
+    /// The replicas that lack some of it: they need a snapshot when they are back.
+    pub lacking: Vec<ReplicaId>,
 }
 
 /// Writes of clients that came at the same time, in the order in which they take effect.
@@ -83,6 +94,10 @@ impl Command {
             Self::Begin(descriptor) => wire::command::Kind::Begin(descriptor.into()),
             Self::Job(change) => wire::command::Kind::Job(change.into()),
             Self::Verify => wire::command::Kind::Verify(wire::Verify {}),
+            Self::Release(release) => wire::command::Kind::Release(wire::Release {
+                upto: release.upto,
+                lacking: release.lacking.iter().map(|replica| replica.0).collect(),
+            }),
         };
         wire::Command { kind: Some(kind) }.encode_to_vec().into()
     }
@@ -104,6 +119,9 @@ impl Command {
                 Ok(Self::Job(known.ok_or(DecodeError::Content("a job that this version does not know"))?))
             }
             Some(wire::command::Kind::Verify(wire::Verify {})) => Ok(Self::Verify),
+            Some(wire::command::Kind::Release(wire::Release { upto, lacking })) => {
+                Ok(Self::Release(Release { upto, lacking: lacking.into_iter().map(ReplicaId).collect() }))
+            }
             None => Err(DecodeError::Content("a kind that this version does not know")),
         }
     }

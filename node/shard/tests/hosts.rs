@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
 mod fleet;
+mod half_installed;
+mod logs;
+mod pitfalls;
 
 use std::collections::BTreeSet;
 
 use fleet::{Fleet, range};
+use thermocline_shard::host::LogBounds;
 use thermocline_shard::job::{JobControl, JobKind, JobOutcome};
 use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
 
@@ -17,7 +21,11 @@ const SHARD: ShardId = ShardId(1);
 
 /// A shard on three nodes: two data replicas and a witness, grown from one.
 async fn grown() -> Fleet {
-    let fleet = Fleet::start(&[ONE, TWO, THREE, FOUR]).await;
+    grown_with(LogBounds::default()).await
+}
+
+async fn grown_with(log_bounds: LogBounds) -> Fleet {
+    let fleet = Fleet::start_with(&[ONE, TWO, THREE, FOUR], log_bounds).await;
     fleet.begin(ONE, ReplicaId(10), SHARD).await;
     for number in 0..50 {
         fleet.put(&format!("key{number:03}")).await;
@@ -103,7 +111,7 @@ async fn a_cancelled_move_leaves_members_and_nodes_as_they_were() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_splits_serves_both_halves_and_comes_back_as_two_after_a_restart() {
-    let mut fleet = grown().await;
+    let fleet = grown().await;
     fleet.split(SHARD, "key025", ShardId(2), 100).await;
     for key in ["key000x", "key040x"] {
         fleet.put(key).await;
@@ -144,5 +152,40 @@ async fn a_replica_that_missed_a_split_is_removed_with_all_the_keys_it_knew_of_a
     for key in ["key010x", "key040x"] {
         fleet.put(key).await;
     }
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_replica_and_the_witness_trade_places_while_writes_go_on() {
+    let fleet = grown().await;
+    let (leaving_node, leaving) = fleet.leader(SHARD).await;
+    let writing = fleet.write_until_told("during");
+    let kind = JobKind::Exchange {
+        replica: ReplicaId(30),
+        node: THREE,
+        witness: ReplicaId(31),
+        leaving,
+        leaving_node,
+        leaving_witness: ReplicaId(12),
+    };
+    fleet.job(SHARD, 3, kind).await;
+    let written = writing.stop().await;
+    fleet.settled(SHARD).await;
+    let other = if leaving_node == ONE { TWO } else { ONE };
+    assert_eq!(fleet.nodes_of(SHARD).await, BTreeSet::from([ONE, TWO, THREE]));
+    assert_eq!(fleet.hash(THREE), fleet.hash(other));
+    assert_eq!(fleet.hash(THREE).records, 50 + written);
+    fleet.until("the old data is wiped", async || (fleet.hash(leaving_node).records == 0).then_some(())).await;
+    let there =
+        |node| fleet.host(node).all().iter().map(|one| (one.replica().id(), one.replica().role())).collect::<Vec<_>>();
+    assert_eq!(there(leaving_node), [(ReplicaId(31), Role::Witness)]);
+    assert_eq!(there(THREE), [(ReplicaId(30), Role::Data)]);
+    // Each of the two is enough beside the one that stayed.
+    fleet.cut(THREE);
+    fleet.put("with the witness").await;
+    fleet.join(THREE);
+    fleet.settled(SHARD).await;
+    fleet.cut(other);
+    fleet.put("with the new one").await;
     fleet.stop().await;
 }

@@ -14,7 +14,7 @@ use openraft::raft::{
 use thermocline_engine::log::{LogOptions, LogStore};
 use thermocline_engine::{ApplyEntry, CallerRecord, EngineError, KeyRange, LogicalHash, Mutation, WriteOutcome};
 use thermocline_shard::command::Write;
-use thermocline_shard::host::{Host, HostPlace};
+use thermocline_shard::host::{Host, HostPlace, LogBounds};
 use thermocline_shard::machine::{
     Answer, Exported, ExportedData, HashDone, MemoryStore, RangeOf, ShardStore, Snapshot, StoredRecord,
 };
@@ -142,6 +142,7 @@ async fn a_replica_whose_storage_failed_is_opened_anew_and_has_what_was_logged()
         logs: Arc::new(LogStore::open(folder.path().join("log"), LogOptions::default()).unwrap()),
         staging: folder.path().join("staging"),
         pace: Pace::default(),
+        log_bounds: LogBounds::default(),
         clock: Arc::new(|| 1000),
     };
     let host = Host::open(place, Nobody).await.unwrap();

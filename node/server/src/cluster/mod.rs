@@ -25,7 +25,7 @@ use std::time::Duration;
 use thermocline_engine::log::{LogError, LogOptions, LogStore};
 use thermocline_engine::{Clock, Engine, KeyRange};
 use thermocline_proto::FIRST_OWN_KEY;
-use thermocline_shard::host::{Host, HostError, HostPlace, SendRates};
+use thermocline_shard::host::{Host, HostError, HostPlace, LogBounds, SendRates};
 use thermocline_shard::raft::Pace;
 use thermocline_shard::{Epoch, ReplicaId, ShardDescriptor, ShardId};
 use tokio::task::JoinSet;
@@ -135,6 +135,7 @@ impl Cluster {
             logs,
             staging: root.join("snapshots"),
             pace: Pace::default(),
+            log_bounds: LogBounds::default(),
             clock: Arc::new(move || u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX)),
         };
         let host = Host::open(place, wire.clone()).await?;

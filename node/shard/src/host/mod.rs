@@ -2,10 +2,12 @@
 //!
 //! `resident` (one replica, as services use it), `proposer` (writes become entries), `residence` (what the node remembers of its
 //! replicas), `steps` (what the leader does next for a change of members: pure), `driver` (does it), `ask` (what it asks of
-//! other nodes), `revival` (opens anew what has stopped). A replica that fails is stopped for itself: the node and its other replicas go on.
+//! other nodes), `log_bounds` (what of a log may go: pure), `log_keeping` (lets it go), `revival` (opens anew what has stopped). A replica that fails is stopped for itself: the node and its other replicas go on.
 
 mod ask;
 mod driver;
+mod log_bounds;
+mod log_keeping;
 mod proposer;
 mod removal;
 mod resident;
@@ -24,6 +26,7 @@ use thermocline_engine::{EngineError, KeyRange};
 use tokio::sync::mpsc;
 
 pub use ask::{AskError, Asks, SendRate, SendRates};
+pub use log_bounds::{Follower, LogBounds, LogDecision, LogFacts, decide};
 pub use proposer::{Proposer, WriteError};
 pub use resident::{ReadError, Reading, Resident};
 pub use steps::{Progress, Step, next_step};
@@ -50,6 +53,8 @@ pub struct HostPlace<S> {
     pub staging: PathBuf,
     /// How long things take.
     pub pace: Pace,
+    /// How long logs may become.
+    pub log_bounds: LogBounds,
     /// Milliseconds since 1970.
     pub clock: WallClock,
 }
@@ -154,6 +159,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         host.index();
         tokio::spawn(hear(Arc::downgrade(&host), heard));
         tokio::spawn(revival::revive(Arc::downgrade(&host)));
+        tokio::spawn(log_keeping::keep(Arc::downgrade(&host)));
         Ok(host)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use thermocline_engine::Mutation;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::WallClock;
 use crate::command::{Command, Write, Writes};
@@ -63,10 +63,14 @@ pub struct Proposer {
 
 impl Proposer {
     /// Proposes to a replica, as long as it is not dropped.
-    pub(super) fn start<S: ShardStore>(replica: Arc<RaftReplica<S>>, clock: WallClock) -> Self {
+    pub(super) fn start<S: ShardStore>(
+        replica: Arc<RaftReplica<S>>,
+        clock: WallClock,
+        slow: watch::Receiver<bool>,
+    ) -> Self {
         let (asks, queue) = mpsc::channel(QUEUE);
         let id = replica.id();
-        tokio::spawn(propose(replica, queue, clock));
+        tokio::spawn(propose(replica, queue, clock, slow));
         Self { replica: id, asks }
     }
 
@@ -104,11 +108,18 @@ fn next_entry(waiting: &mut VecDeque<Ask>) -> Vec<Ask> {
     taken
 }
 
-async fn propose<S: ShardStore>(replica: Arc<RaftReplica<S>>, mut queue: mpsc::Receiver<Ask>, clock: WallClock) {
+async fn propose<S: ShardStore>(
+    replica: Arc<RaftReplica<S>>,
+    mut queue: mpsc::Receiver<Ask>,
+    clock: WallClock,
+    mut slow: watch::Receiver<bool>,
+) {
     let mut under_way = FuturesUnordered::new();
     let (mut waiting, mut received) = (VecDeque::new(), Vec::new());
     loop {
-        while under_way.len() < UNDER_WAY && !waiting.is_empty() {
+        // Held back, writes gather; when the queue is full the next one is refused.
+        let held_back = *slow.borrow_and_update();
+        while !held_back && under_way.len() < UNDER_WAY && !waiting.is_empty() {
             let entry = next_entry(&mut waiting);
             if !entry.is_empty() {
                 under_way.push(propose_entry(Arc::clone(&replica), entry, clock()));
@@ -122,6 +133,7 @@ async fn propose<S: ShardStore>(replica: Arc<RaftReplica<S>>, mut queue: mpsc::R
                 waiting.extend(received.drain(..));
             }
             Some(()) = under_way.next(), if !under_way.is_empty() => {}
+            Ok(()) = slow.changed(), if held_back => {}
         }
     }
     while under_way.next().await.is_some() {}

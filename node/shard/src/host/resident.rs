@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use thermocline_engine::KeyRange;
+use tokio::sync::watch;
 
 use super::WallClock;
 use super::proposer::{Proposer, WriteError};
@@ -17,6 +18,8 @@ pub struct Resident<S: ShardStore> {
     shard: ShardId,
     replica: Arc<RaftReplica<S>>,
     proposer: Proposer,
+    /// Whether a voter lags so far that nothing new is proposed.
+    slow: watch::Sender<bool>,
     /// Grows before what the replica stores is replaced or wiped: a read that was under way may have missed records.
     disturbed: AtomicU64,
 }
@@ -61,8 +64,9 @@ pub struct Reading<S: ShardStore> {
 impl<S: ShardStore> Resident<S> {
     pub(super) fn new(shard: ShardId, replica: RaftReplica<S>, clock: WallClock) -> Self {
         let replica = Arc::new(replica);
-        let proposer = Proposer::start(Arc::clone(&replica), clock);
-        Self { shard, replica, proposer, disturbed: AtomicU64::new(0) }
+        let slow = watch::Sender::new(false);
+        let proposer = Proposer::start(Arc::clone(&replica), clock, slow.subscribe());
+        Self { shard, replica, proposer, slow, disturbed: AtomicU64::new(0) }
     }
 
     /// The shard.
@@ -118,6 +122,11 @@ impl<S: ShardStore> Resident<S> {
             return Err(ReadError::OutOfRange { shard: self.shard });
         }
         Ok(Reading { resident: Arc::clone(self), disturbed })
+    }
+
+    /// Holds writes back, or no longer.
+    pub(super) fn slow_down(&self, slow: bool) {
+        self.slow.send_if_modified(|now| std::mem::replace(now, slow) != slow);
     }
 
     /// To be called before what the replica stores is replaced or wiped.

@@ -96,12 +96,6 @@ pub enum MachineError {
         /// Whose.
         replica: ReplicaId,
     },
-    /// A snapshot was installed by half: nothing of the replica's data is there.
-    #[error("{replica} has no data: a snapshot of it was not wholly installed")]
-    HalfInstalled {
-        /// Whose.
-        replica: ReplicaId,
-    },
     /// A snapshot was not taken or not installed.
     #[error(transparent)]
     Snapshot(SnapshotError),
@@ -125,6 +119,10 @@ pub struct Machine<S> {
     sessions: Sessions,
     jobs: Jobs,
     hashes: Arc<Hashes>,
+    /// Up to where the log may go; not remembered over a restart, for it is said again.
+    released: u64,
+    /// A snapshot was installed by half: there is no data, and nothing is applied until one is installed wholly.
+    awaits_snapshot: bool,
 }
 
 /// What the consensus of a shard that splits off begins with.
@@ -160,12 +158,10 @@ impl<S: ShardStore> Machine<S> {
     /// Opens a replica from its records; one that has none begins with its log.
     ///
     /// # Errors
-    /// When they cannot be read, are not what was written, or a snapshot was installed by half.
+    /// When they cannot be read, or are not what was written.
     pub fn open(replica: ReplicaId, role: Role, store: Arc<S>) -> Result<Self, MachineError> {
         let stored = |source| MachineError::Store { replica, source };
-        if !store.records(&key(records::INSTALLING, replica)).map_err(stored)?.is_empty() {
-            return Err(MachineError::HalfInstalled { replica });
-        }
+        let awaits_snapshot = !store.records(&key(records::INSTALLING, replica)).map_err(stored)?.is_empty();
         let wrong = |source| MachineError::Record { replica, source };
         let descriptor = store.records(&key(records::DESCRIPTOR, replica)).map_err(stored)?.into_iter().next();
         let descriptor = descriptor.map(|(_, value)| records::decode_descriptor(replica, value));
@@ -177,7 +173,7 @@ impl<S: ShardStore> Machine<S> {
         let jobs = store.records(&key(JOBS, replica)).map_err(stored)?.into_iter().next();
         let jobs = jobs.map(|(_, value)| records::decode_jobs(replica, &value)).transpose().map_err(wrong)?;
         let (jobs, hashes) = (jobs.unwrap_or_default(), Arc::default());
-        Ok(Self { replica, role, store, descriptor, sessions, jobs, hashes })
+        Ok(Self { replica, role, store, descriptor, sessions, jobs, hashes, released: 0, awaits_snapshot })
     }
 
     /// Whose it is.
@@ -200,6 +196,16 @@ impl<S: ShardStore> Machine<S> {
         &self.jobs
     }
 
+    /// Whether the replica has no data because a snapshot of it was installed by half.
+    pub const fn awaits_snapshot(&self) -> bool {
+        self.awaits_snapshot
+    }
+
+    /// The last entry of its log that is no longer needed, as far as was said since it was opened.
+    pub const fn released(&self) -> u64 {
+        self.released
+    }
+
     /// What was hashed when the log said so.
     pub const fn hashes(&self) -> &Arc<Hashes> {
         &self.hashes
@@ -220,6 +226,10 @@ impl<S: ShardStore> Machine<S> {
         steps: Vec<Step>,
         begin: impl Fn(&Split) -> Result<Beginning, MachineError>,
     ) -> Result<Vec<Applied>, MachineError> {
+        if self.awaits_snapshot {
+            // The records stay at the entry before the snapshot, and the snapshot is of a later one than all of these.
+            return Ok(steps.iter().map(|_| Applied::Nothing).collect());
+        }
         let mut applied = Vec::with_capacity(steps.len());
         let mut batch = Batch::default();
         for step in steps {
@@ -248,6 +258,10 @@ impl<S: ShardStore> Machine<S> {
                     // What is before it belongs to the hash.
                     self.write(std::mem::take(&mut batch), &mut applied)?;
                     self.hash(index);
+                    Applied::Nothing
+                }
+                Some(Command::Release(release)) => {
+                    self.released = self.released.max(release.upto);
                     Applied::Nothing
                 }
             };

@@ -53,6 +53,9 @@ pub enum SnapshotError {
     /// Nothing was applied yet.
     #[error("{0} has applied nothing: there is nothing to take a snapshot of")]
     Empty(ReplicaId),
+    /// A snapshot of it was installed by half.
+    #[error("{0} has no data: a snapshot of it was not wholly installed")]
+    HalfInstalled(ReplicaId),
     /// Installed, it would leave a replica without the data that it is there for.
     #[error("{into} stores data and refuses the snapshot of the witness {of}, which has none")]
     OfWitness {
@@ -67,9 +70,9 @@ impl Snapshot {
     /// Takes the state of a replica. A store of files writes into the folder, which is new.
     ///
     /// # Errors
-    /// When it has applied nothing, or cannot be read or written.
+    /// When it has applied nothing, has no data, or cannot be read or written.
     pub fn take<S: ShardStore>(store: &S, of: ReplicaId, role: Role, folder: &Path) -> Result<Self, SnapshotError> {
-        let prefixes = [APPLIED, MEMBERSHIP, DESCRIPTOR, SESSION, JOBS].map(|kind| key(kind, of));
+        let prefixes = [APPLIED, MEMBERSHIP, DESCRIPTOR, SESSION, JOBS, INSTALLING].map(|kind| key(kind, of));
         let range = |records: &[(Bytes, Bytes)]| {
             let descriptor = find(records, &prefixes[2])?;
             let descriptor = records::decode_descriptor(of, descriptor).ok()?;
@@ -79,6 +82,9 @@ impl Snapshot {
         let attempt = "take a snapshot";
         let Exported { records, data } =
             exported.map_err(|source| SnapshotError::Store { attempt, replica: of, source })?;
+        if find(&records, &prefixes[5]).is_some() {
+            return Err(SnapshotError::HalfInstalled(of));
+        }
         let descriptor = find(&records, &prefixes[2]).map(|value| records::decode_descriptor(of, value)).transpose()?;
         let sessions = records.iter().filter(|(key, _)| key.starts_with(&prefixes[3])).cloned().collect();
         let applied = find(&records, &prefixes[0]).ok_or(SnapshotError::Empty(of))?;
@@ -119,6 +125,7 @@ impl<S: ShardStore> Machine<S> {
         self.descriptor.clone_from(&snapshot.descriptor);
         self.sessions = sessions;
         self.jobs.clone_from(&snapshot.jobs);
+        self.awaits_snapshot = false;
         Ok(())
     }
 

@@ -29,10 +29,17 @@ pub struct GroupView {
     pub applied: u64,
     /// Of the leader: how far the others' logs are the same; `None`: not known yet.
     pub matched: BTreeMap<ReplicaId, Option<u64>>,
+    /// Of the leader: how long ago each of the others answered; not there: never.
+    pub answered_ago: BTreeMap<ReplicaId, Duration>,
     /// Of the leader: how long ago a quorum acknowledged it.
     pub acknowledged_ago: Option<Duration>,
     /// Whether the replica has stopped by itself.
     pub failed: bool,
+}
+
+fn answered(metrics: &RaftMetrics<TypeConfig>) -> BTreeMap<ReplicaId, Duration> {
+    let all = metrics.heartbeat.iter().flatten();
+    all.filter_map(|(id, at)| Some((*id, at.as_ref()?.elapsed()))).collect()
 }
 
 impl GroupView {
@@ -49,6 +56,7 @@ impl GroupView {
             last: metrics.last_log_index.unwrap_or_default(),
             applied: index(&metrics.last_applied).unwrap_or_default(),
             matched: metrics.replication.iter().flatten().map(|(id, matched)| (*id, index(matched))).collect(),
+            answered_ago: answered(metrics),
             acknowledged_ago: metrics.last_quorum_acked.map(|at| at.elapsed()),
             failed: metrics.running_state.is_err(),
         }

@@ -7,29 +7,48 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use parking_lot::Mutex;
 use thermocline_engine::log::{Completion, LogError, LogStore, StateKey};
 use tokio::sync::oneshot;
 
 use super::encoding::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
+use super::log_size::LogSizes;
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::ReplicaId;
 
 /// What one read of the log brings, in bytes, unless its first entry is larger: what is sent at once to a follower that is
 /// behind.
 const READ_BYTES: usize = 4 << 20;
+/// Entries of a log that was there before by which the others are judged.
+const SAMPLES: u64 = 8;
 
 /// The log of one replica. Cheap to clone: readers are clones.
 #[derive(Clone)]
 pub struct ReplicaLog {
     store: Arc<LogStore>,
     replica: ReplicaId,
+    sizes: Arc<Mutex<LogSizes>>,
 }
 
 impl ReplicaLog {
     /// The log of a replica; empty where there is none.
     #[must_use]
-    pub const fn new(store: Arc<LogStore>, replica: ReplicaId) -> Self {
-        Self { store, replica }
+    pub fn new(store: Arc<LogStore>, replica: ReplicaId) -> Self {
+        Self { store, replica, sizes: Arc::default() }
+    }
+
+    /// The bytes of the log, kept up to date. Those of a log that was there before are estimated from some of its entries.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(super) async fn sizes(&self) -> io::Result<Arc<Mutex<LogSizes>>> {
+        let group = self.replica.0;
+        if let (Some(first), Some(last)) = (self.store.first_index(group), self.store.last_index(group)) {
+            let store = Arc::clone(&self.store);
+            let each = tokio::task::spawn_blocking(move || mean_bytes(&store, group, first, last)).await;
+            *self.sizes.lock() = LogSizes::found(first, last, each.map_err(io::Error::other)??);
+        }
+        Ok(Arc::clone(&self.sizes))
     }
 
     /// Begins the log of a replica behind an entry that its state machine has applied before there was a log: that of a
@@ -70,6 +89,19 @@ impl ReplicaLog {
         let entries = read.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         entries.into_iter().map(|(_, bytes)| decode_entry(bytes)).collect()
     }
+}
+
+/// What the entries of a log have on average, by some of them.
+fn mean_bytes(store: &LogStore, group: u64, first: u64, last: u64) -> io::Result<u64> {
+    let (mut bytes, mut looked_at) = (0, 0);
+    for sample in 0..SAMPLES {
+        let index = first + (last - first) * sample / (SAMPLES - 1);
+        for (_, entry) in store.read(group, index..index + 1, READ_BYTES).map_err(io::Error::other)? {
+            bytes += entry.len() as u64;
+            looked_at += 1;
+        }
+    }
+    Ok(bytes / looked_at.max(1))
 }
 
 /// The half-open range of indices.
@@ -156,7 +188,12 @@ impl RaftLogStorage<TypeConfig> for ReplicaLog {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
-        let entries = entries.into_iter().map(|entry| (entry.log_id.index, encode_entry(&entry))).collect();
+        let entries: Vec<(u64, Bytes)> =
+            entries.into_iter().map(|entry| (entry.log_id.index, encode_entry(&entry))).collect();
+        {
+            let mut sizes = self.sizes.lock();
+            entries.iter().for_each(|(index, bytes)| sizes.append(*index, bytes.len()));
+        }
         // Answered by the log's writer, after the sync and in the order of the requests.
         let done = Completion::new(move |outcome| callback.io_completed(outcome.map_err(io::Error::other)));
         self.store.append(self.replica.0, entries, done);
@@ -166,11 +203,13 @@ impl RaftLogStorage<TypeConfig> for ReplicaLog {
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(0, |last| last.index + 1);
         let group = self.replica.0;
+        self.sizes.lock().truncate(from);
         self.durable(|done| self.store.truncate_from(group, from, done)).await
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         let (group, mark) = (self.replica.0, encode_log_id(&upto));
+        self.sizes.lock().purge(upto.index);
         self.durable(|done| self.store.purge_to(group, upto.index, mark, done)).await
     }
 }

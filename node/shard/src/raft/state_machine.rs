@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -42,11 +43,16 @@ pub struct ShardView {
     pub descriptor: Option<ShardDescriptor>,
     /// Changes of its members.
     pub jobs: Jobs,
+    /// The last entry of the log that is no longer needed.
+    pub released: u64,
+    /// The replica has no data: a snapshot of it was not wholly installed, and another one is on its way.
+    pub awaits_snapshot: bool,
 }
 
 impl ShardView {
     fn of<S: ShardStore>(machine: &Machine<S>) -> Self {
-        Self { descriptor: machine.descriptor().cloned(), jobs: machine.jobs().clone() }
+        let (descriptor, jobs) = (machine.descriptor().cloned(), machine.jobs().clone());
+        Self { descriptor, jobs, released: machine.released(), awaits_snapshot: machine.awaits_snapshot() }
     }
 }
 
@@ -69,12 +75,15 @@ pub struct Source<S> {
     role: Role,
     /// Where exports are written; one folder in it for each.
     staging: PathBuf,
+    /// The last entry that is known to be applied and synced: a log is let go no further.
+    synced: Arc<AtomicU64>,
 }
 
 impl<S> Clone for Source<S> {
     fn clone(&self) -> Self {
-        let Self { store, replica, role, staging } = self;
-        Self { store: Arc::clone(store), replica: *replica, role: *role, staging: staging.clone() }
+        let Self { store, replica, role, staging, synced } = self;
+        let (store, synced) = (Arc::clone(store), Arc::clone(synced));
+        Self { store, replica: *replica, role: *role, staging: staging.clone(), synced }
     }
 }
 
@@ -91,7 +100,7 @@ impl<S: ShardStore> ReplicaStateMachine<S> {
     /// Opens the state machine of a replica. `staging` is a folder for exports of its own.
     ///
     /// # Errors
-    /// When its records cannot be read, are not what was written, or a snapshot was installed by half.
+    /// When its records cannot be read, or are not what was written.
     pub fn open(
         store: Arc<S>,
         replica: ReplicaId,
@@ -101,12 +110,18 @@ impl<S: ShardStore> ReplicaStateMachine<S> {
     ) -> Result<Self, MachineError> {
         let machine = Machine::open(replica, role, Arc::clone(&store))?;
         let view = watch::Sender::new(Arc::new(ShardView::of(&machine)));
-        Ok(Self { machine: Some(machine), source: Source { store, replica, role, staging }, view, news })
+        let source = Source { store, replica, role, staging, synced: Arc::default() };
+        Ok(Self { machine: Some(machine), source, view, news })
     }
 
     /// What the log has said so far, kept up to date.
     pub(super) fn view(&self) -> watch::Receiver<Arc<ShardView>> {
         self.view.subscribe()
+    }
+
+    /// The last entry that was applied and synced since this was opened.
+    pub(super) fn synced(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.source.synced)
     }
 
     /// What was hashed when the log said so.
@@ -345,6 +360,7 @@ impl<S: ShardStore> RaftSnapshotBuilder<TypeConfig> for Source<S> {
             let meta = source.meta()?;
             let synced = source.store.sync();
             synced.map_err(|error| MachineError::Store { replica: source.replica, source: error })?;
+            source.synced.fetch_max(meta.last_log_id.map_or(0, |id| id.index), Ordering::SeqCst);
             Ok::<_, MachineError>(meta)
         };
         let meta = if S::WAITS { tokio::task::spawn_blocking(sync).await? } else { sync() };

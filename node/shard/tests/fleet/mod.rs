@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use openraft::raft::{
 use thermocline_engine::log::{LogOptions, LogStore};
 use thermocline_engine::{Engine, EngineOptions, Environment, KeyRange, LogicalHash, Medium, Mutation, TierSpec};
 use thermocline_shard::command::{Command, Split, Write};
-use thermocline_shard::host::{AskError, Asks, Host, HostPlace, Resident, SendRates};
+use thermocline_shard::host::{AskError, Asks, Host, HostPlace, LogBounds, Resident, SendRates};
 use thermocline_shard::job::{Job, JobChange, JobControl, JobKind, JobOutcome};
-use thermocline_shard::machine::{Answer, Applied, ShardStore, Snapshot};
+use thermocline_shard::machine::{Answer, Applied, ExportedData, ShardStore, Snapshot};
 use thermocline_shard::raft::{Member, Pace, SnapshotMeta, Transport, TransportError, TypeConfig, Vote};
 use thermocline_shard::session::{ClientId, RequestId};
 use thermocline_shard::{Epoch, NodeId, ReplicaId, Role, ShardDescriptor, ShardId};
@@ -25,54 +25,135 @@ use tokio::time::Instant;
 
 /// Nothing here takes as long on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// What a leader waits for a hash before it asks for another one.
+const HASH: Duration = Duration::from_secs(5);
 
-type TestHost = Host<Engine, Wire>;
+type TestHost = Host<Engine, Wire<Engine>>;
 
-#[derive(Clone, Default)]
-struct Wires {
-    hosts: Arc<Mutex<BTreeMap<NodeId, Arc<TestHost>>>>,
-    cut: Arc<Mutex<BTreeSet<NodeId>>>,
+/// The wires between nodes, and what is wrong with them.
+pub struct Wires<S: ShardStore>(Arc<Between<S>>);
+
+type WiredHost<S> = Arc<Host<S, Wire<S>>>;
+
+/// What the wires share.
+pub struct Between<S: ShardStore> {
+    hosts: Mutex<BTreeMap<NodeId, WiredHost<S>>>,
+    cut: Mutex<BTreeSet<NodeId>>,
+    /// These answer, but take no entries.
+    stuck: Mutex<BTreeSet<NodeId>>,
+    /// What is said to and by these arrives when they go on.
+    paused: Mutex<BTreeSet<NodeId>>,
+}
+
+impl<S: ShardStore> Default for Wires<S> {
+    fn default() -> Self {
+        let (hosts, cut, stuck, paused) = Default::default();
+        Self(Arc::new(Between { hosts, cut, stuck, paused }))
+    }
+}
+
+impl<S: ShardStore> Clone for Wires<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: ShardStore> std::ops::Deref for Wires<S> {
+    type Target = Between<S>;
+
+    fn deref(&self) -> &Between<S> {
+        &self.0
+    }
+}
+
+impl<S: ShardStore> Wires<S> {
+    pub fn from(&self, from: NodeId) -> Wire<S> {
+        Wire { from, wires: self.clone() }
+    }
+
+    pub fn add(&self, host: Arc<Host<S, Wire<S>>>) {
+        self.hosts.lock().unwrap().insert(host.node(), host);
+    }
+
+    pub fn remove(&self, node: NodeId) -> Option<Arc<Host<S, Wire<S>>>> {
+        self.hosts.lock().unwrap().remove(&node)
+    }
 }
 
 /// The way from one node to the others.
-#[derive(Clone)]
-pub struct Wire {
+pub struct Wire<S: ShardStore> {
     from: NodeId,
-    wires: Wires,
+    wires: Wires<S>,
 }
 
-impl Wire {
-    fn host(&self, node: NodeId) -> Option<Arc<TestHost>> {
+impl<S: ShardStore> Clone for Wire<S> {
+    fn clone(&self) -> Self {
+        Self { from: self.from, wires: self.wires.clone() }
+    }
+}
+
+type Found<S> = (Arc<Host<S, Wire<S>>>, Arc<Resident<S>>);
+
+impl<S: ShardStore> Wire<S> {
+    fn host(&self, node: NodeId) -> Option<Arc<Host<S, Self>>> {
         let cut = self.wires.cut.lock().unwrap();
         let found = self.wires.hosts.lock().unwrap().get(&node).cloned();
         found.filter(|_| !cut.contains(&self.from) && !cut.contains(&node))
     }
 
-    fn resident(&self, to: ReplicaId, node: NodeId) -> Result<(Arc<TestHost>, Arc<Resident<Engine>>), TransportError> {
+    /// Asks a replica. What is paused meanwhile hears of it later, also where nobody waits for the answer any more.
+    async fn ask<A, E, F>(
+        &self,
+        to: ReplicaId,
+        node: NodeId,
+        within: Duration,
+        ask: impl FnOnce(Found<S>) -> F + Send + 'static,
+    ) -> Result<A, TransportError>
+    where
+        A: Send + 'static,
+        E: std::fmt::Display,
+        F: Future<Output = Result<A, E>> + Send,
+    {
+        let wire = self.clone();
+        let asked = tokio::spawn(async move {
+            wire.pass(node).await;
+            let found = wire.resident(to, node)?;
+            let unreachable = |error: E| TransportError::Unreachable { to, reason: error.to_string() };
+            let answer = ask(found).await.map_err(unreachable);
+            wire.pass(node).await;
+            answer
+        });
+        match tokio::time::timeout(within, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(TransportError::Unreachable { to, reason: "it ended".to_owned() }),
+            Err(_) => Err(TransportError::Silent { to, after: within }),
+        }
+    }
+
+    /// Waits until neither end is paused.
+    async fn pass(&self, node: NodeId) {
+        let is_paused = || {
+            let paused = self.wires.paused.lock().unwrap();
+            paused.contains(&self.from) || paused.contains(&node)
+        };
+        while is_paused() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn resident(&self, to: ReplicaId, node: NodeId) -> Result<Found<S>, TransportError> {
         let unreachable = |reason: &str| TransportError::Unreachable { to, reason: reason.to_owned() };
         let host = self.host(node).ok_or_else(|| unreachable("the wire is cut"))?;
         let resident = host.resident(to).ok_or_else(|| unreachable("the replica is not there"))?;
         Ok((host, resident))
     }
 
-    fn asked(&self, node: NodeId) -> Result<Arc<TestHost>, AskError> {
+    fn asked(&self, node: NodeId) -> Result<Arc<Host<S, Self>>, AskError> {
         self.host(node).ok_or_else(|| AskError::Unreachable { node, reason: "the wire is cut".to_owned() })
     }
 }
 
-async fn answered<T, E: std::fmt::Display>(
-    to: ReplicaId,
-    within: Duration,
-    answer: impl Future<Output = Result<T, E>>,
-) -> Result<T, TransportError> {
-    match tokio::time::timeout(within, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(TransportError::Unreachable { to, reason: error.to_string() }),
-        Err(_) => Err(TransportError::Silent { to, after: within }),
-    }
-}
-
-impl Transport for Wire {
+impl<S: ShardStore> Transport for Wire<S> {
     async fn append_entries(
         &self,
         to: ReplicaId,
@@ -80,8 +161,11 @@ impl Transport for Wire {
         request: AppendEntriesRequest<TypeConfig>,
         within: Duration,
     ) -> Result<AppendEntriesResponse<TypeConfig>, TransportError> {
-        let (_, resident) = self.resident(to, member.node)?;
-        answered(to, within, resident.replica().on_append_entries(request)).await
+        if !request.entries.is_empty() && self.wires.stuck.lock().unwrap().contains(&member.node) {
+            return Err(TransportError::Unreachable { to, reason: "it takes no entries".to_owned() });
+        }
+        let append = move |(_, resident): Found<S>| async move { resident.replica().on_append_entries(request).await };
+        self.ask(to, member.node, within, append).await
     }
 
     async fn vote(
@@ -92,8 +176,8 @@ impl Transport for Wire {
         pre: bool,
         within: Duration,
     ) -> Result<VoteResponse<TypeConfig>, TransportError> {
-        let (_, resident) = self.resident(to, member.node)?;
-        answered(to, within, resident.replica().on_vote(request, pre)).await
+        let vote = move |(_, resident): Found<S>| async move { resident.replica().on_vote(request, pre).await };
+        self.ask(to, member.node, within, vote).await
     }
 
     async fn transfer_leader(
@@ -103,8 +187,8 @@ impl Transport for Wire {
         request: TransferLeaderRequest<TypeConfig>,
         within: Duration,
     ) -> Result<TransferLeaderResponse<TypeConfig>, TransportError> {
-        let (_, resident) = self.resident(to, member.node)?;
-        answered(to, within, resident.replica().on_transfer_leader(request)).await
+        let lead = move |(_, resident): Found<S>| async move { resident.replica().on_transfer_leader(request).await };
+        self.ask(to, member.node, within, lead).await
     }
 
     async fn snapshot(
@@ -115,13 +199,14 @@ impl Transport for Wire {
         meta: SnapshotMeta,
         snapshot: Snapshot,
     ) -> Result<SnapshotResponse<TypeConfig>, TransportError> {
-        let (host, resident) = self.resident(to, member.node)?;
-        let vote = answered(to, PATIENCE, host.install(&resident, vote, meta, snapshot)).await?;
+        let install =
+            move |(host, resident): Found<S>| async move { host.install(&resident, vote, meta, snapshot).await };
+        let vote = self.ask(to, member.node, PATIENCE, install).await?;
         Ok(SnapshotResponse { vote })
     }
 }
 
-impl Asks for Wire {
+impl<S: ShardStore> Asks for Wire<S> {
     async fn create(
         &self,
         on: NodeId,
@@ -149,7 +234,8 @@ impl Asks for Wire {
             match resident.replica().hashes().wait(index).await {
                 Some(Ok(hash)) => return Ok(hash),
                 Some(Err(error)) => return Err(unreachable(error)),
-                None if started.elapsed() > PATIENCE => return Err(unreachable("no hash".to_owned())),
+                // It was opened anew since it applied the entry: another one is asked for.
+                None if started.elapsed() > HASH => return Err(unreachable("no hash".to_owned())),
                 None => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
@@ -157,13 +243,16 @@ impl Asks for Wire {
 }
 
 struct Node {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
+    /// Goes with the fleet.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 /// The nodes.
 pub struct Fleet {
-    wires: Wires,
+    wires: Wires<Engine>,
     nodes: BTreeMap<NodeId, Node>,
+    log_bounds: LogBounds,
     sequence: Arc<Mutex<u64>>,
 }
 
@@ -183,42 +272,73 @@ pub fn range(start: &str, end: &str) -> KeyRange {
 }
 
 impl Fleet {
-    pub async fn start(nodes: &[NodeId]) -> Self {
+    pub async fn start_with(nodes: &[NodeId], log_bounds: LogBounds) -> Self {
         let sequence = Arc::new(Mutex::new(0));
-        let mut fleet = Self { wires: Wires::default(), nodes: BTreeMap::new(), sequence };
+        let mut fleet = Self { wires: Wires::default(), nodes: BTreeMap::new(), log_bounds, sequence };
         for node in nodes {
-            fleet.nodes.insert(*node, Node { folder: tempfile::tempdir().unwrap() });
+            let temporary = tempfile::tempdir().unwrap();
+            let folder = temporary.path().to_owned();
+            fleet.nodes.insert(*node, Node { folder, _temporary: Some(temporary) });
             fleet.run(*node).await;
         }
         fleet
     }
 
-    async fn run(&self, node: NodeId) {
-        let folder = self.nodes[&node].folder.path();
+    /// Starts nodes from a folder that stays; writes are numbered from `first` on, which no earlier run came to.
+    pub async fn at(folder: &Path, nodes: &[NodeId], log_bounds: LogBounds, first: u64) -> Self {
+        let sequence = Arc::new(Mutex::new(first));
+        let mut fleet = Self { wires: Wires::default(), nodes: BTreeMap::new(), log_bounds, sequence };
+        for node in nodes {
+            let folder = folder.join(node.0.to_string());
+            std::fs::create_dir_all(&folder).unwrap();
+            fleet.nodes.insert(*node, Node { folder, _temporary: None });
+            fleet.run(*node).await;
+        }
+        fleet
+    }
+
+    /// Starts a node from its folders.
+    pub async fn run(&self, node: NodeId) {
+        let folder = &self.nodes[&node].folder;
         let place = HostPlace {
             node,
             store: Arc::new(engine(folder)),
             logs: Arc::new(LogStore::open(folder.join("log"), LogOptions::default()).unwrap()),
             staging: folder.join("staging"),
             pace: Pace::default(),
+            log_bounds: self.log_bounds,
             clock: Arc::new(now),
         };
-        let wire = Wire { from: node, wires: self.wires.clone() };
+        let wire = self.wires.from(node);
         let host = Host::open(place, wire.clone()).await.unwrap();
         host.drive(Arc::new(wire), Arc::new(SendRates::default()));
-        self.wires.hosts.lock().unwrap().insert(node, host);
+        self.wires.add(host);
     }
 
     /// Ends a node and starts it again from its folders.
-    pub async fn restart(&mut self, node: NodeId) {
-        let host = self.wires.hosts.lock().unwrap().remove(&node).unwrap();
+    pub async fn restart(&self, node: NodeId) {
+        self.end(node).await;
+        self.run(node).await;
+    }
+
+    /// Ends a node; its folders stay.
+    pub async fn end(&self, node: NodeId) {
+        let host = self.wires.remove(node).unwrap();
         host.stop().await;
         // The folders are free once the last task of the node is gone.
         let store = Arc::downgrade(host.store());
         drop(host);
         self.until("the node has ended", async || (store.strong_count() == 0).then_some(())).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
-        self.run(node).await;
+    }
+
+    /// Leaves on a node that has ended what a crash in the middle of installing a snapshot leaves: the old records, the mark
+    /// that a snapshot was begun, and no data.
+    pub fn leave_half_installed(&self, node: NodeId, replica: ReplicaId) {
+        let engine = engine(&self.nodes[&node].folder);
+        let mark: Bytes = [&[5][..], &replica.0.to_be_bytes()].concat().into();
+        ShardStore::apply(&engine, &[], &mut |_| vec![(mark.clone(), Some(Bytes::new()))]).unwrap();
+        ShardStore::install(&engine, &KeyRange::all(), &ExportedData::Nothing, &[]).unwrap();
     }
 
     pub fn host(&self, node: NodeId) -> Arc<TestHost> {
@@ -233,13 +353,33 @@ impl Fleet {
         self.wires.cut.lock().unwrap().remove(&node);
     }
 
+    /// From now on a node answers, but takes no entries; or again.
+    pub fn stick(&self, node: NodeId, stuck: bool) {
+        let mut all = self.wires.stuck.lock().unwrap();
+        if stuck {
+            all.insert(node)
+        } else {
+            all.remove(&node)
+        };
+    }
+
+    /// From now on nothing that is said to or by a node arrives, until it goes on: then all of it does.
+    pub fn pause(&self, node: NodeId) {
+        self.wires.paused.lock().unwrap().insert(node);
+    }
+
+    pub fn go_on(&self, node: NodeId) {
+        self.wires.paused.lock().unwrap().remove(&node);
+    }
+
     pub async fn begin(&self, node: NodeId, replica: ReplicaId, shard: ShardId) {
         let descriptor = ShardDescriptor { shard, range: KeyRange::all(), epoch: Epoch(1), version_base: 0 };
         self.host(node).begin(replica, descriptor).await.unwrap();
     }
 
     fn reachable(&self) -> Vec<Arc<TestHost>> {
-        let cut = self.wires.cut.lock().unwrap().clone();
+        let mut cut = self.wires.cut.lock().unwrap().clone();
+        cut.extend(self.wires.paused.lock().unwrap().iter());
         let hosts = self.wires.hosts.lock().unwrap();
         hosts.iter().filter(|(node, _)| !cut.contains(node)).map(|(_, host)| host.clone()).collect()
     }
@@ -261,19 +401,23 @@ impl Fleet {
 
     /// Writes, wherever the leader is; the same request until it is acknowledged.
     pub async fn put(&self, key: &str) {
+        self.put_value(key, Bytes::from_static(b"value")).await;
+    }
+
+    pub async fn put_value(&self, key: &str, value: Bytes) {
         let sequence = {
             let mut sequence = self.sequence.lock().unwrap();
             *sequence += 1;
             *sequence
         };
         let (mut retry, started) = (false, Instant::now());
-        while !self.try_put(key, sequence, &mut retry).await {
+        while !self.try_put(key, value.clone(), sequence, &mut retry).await {
             assert!(started.elapsed() < PATIENCE, "waited too long until {key} is acknowledged");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    async fn try_put(&self, key: &str, sequence: u64, retry: &mut bool) -> bool {
+    async fn try_put(&self, key: &str, value: Bytes, sequence: u64, retry: &mut bool) -> bool {
         let owner = self.reachable().into_iter().find_map(|host| {
             let owner = host.owner(key.as_bytes())?;
             owner.replica().group().leads().then_some(owner)
@@ -281,7 +425,7 @@ impl Fleet {
         let Some((owner, descriptor)) = owner.and_then(|owner| Some((owner.clone(), owner.descriptor()?))) else {
             return false;
         };
-        let put = Mutation::Put { key: Bytes::copy_from_slice(key.as_bytes()), value: Bytes::from_static(b"value") };
+        let put = Mutation::Put { key: Bytes::copy_from_slice(key.as_bytes()), value };
         let request = Some(RequestId { client: ClientId([1; 16]), sequence, retry: *retry });
         let write = Write { request, epoch: descriptor.epoch, conditions: Vec::new(), mutations: vec![put] };
         let answer = tokio::time::timeout(Duration::from_secs(2), owner.write(write)).await;
@@ -295,18 +439,22 @@ impl Fleet {
 
     /// Writes keys one after the other until it is told to stop.
     pub fn write_until_told(&self, prefix: &'static str) -> Writing {
-        let fleet = Self { wires: self.wires.clone(), nodes: BTreeMap::new(), sequence: self.sequence.clone() };
-        let told = Arc::new(AtomicBool::new(false));
-        let stop = told.clone();
+        self.write_values(prefix, Bytes::from_static(b"value"))
+    }
+
+    pub fn write_values(&self, prefix: &'static str, value: Bytes) -> Writing {
+        let (wires, sequence) = (self.wires.clone(), self.sequence.clone());
+        let fleet = Self { wires, nodes: BTreeMap::new(), log_bounds: self.log_bounds, sequence };
+        let (told, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, count) = (told.clone(), acknowledged.clone());
         let task = tokio::spawn(async move {
-            let mut written = 0;
             while !stop.load(Ordering::SeqCst) {
-                fleet.put(&format!("{prefix}{written:06}")).await;
-                written += 1;
+                let written = count.load(Ordering::SeqCst);
+                fleet.put_value(&format!("{prefix}{written:06}"), value.clone()).await;
+                count.fetch_add(1, Ordering::SeqCst);
             }
-            written
         });
-        Writing { told, task }
+        Writing { told, acknowledged, task }
     }
 
     pub async fn begin_job(&self, shard: ShardId, id: u64, kind: JobKind) {
@@ -412,13 +560,20 @@ impl Fleet {
 /// Writes that go on beside the test.
 pub struct Writing {
     told: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<u64>,
+    acknowledged: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Writing {
     /// Ends them; how many were acknowledged.
     pub async fn stop(self) -> u64 {
         self.told.store(true, Ordering::SeqCst);
-        self.task.await.unwrap()
+        self.task.await.unwrap();
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// How many were acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
     }
 }
