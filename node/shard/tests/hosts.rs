@@ -1,10 +1,12 @@
 //! Nodes in one process: each with an engine, a log store and the replicas that are on it; messages go through wires.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
+mod crashes;
 mod fleet;
 mod half_installed;
 mod logs;
 mod pitfalls;
+mod witness_matrix;
 
 use std::collections::BTreeSet;
 
