@@ -293,20 +293,24 @@ fn id_of(files: &[wire::SnapshotFile], snapshot: &Snapshot) -> String {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_copy_that_is_slow_on_request_holds_up_no_other() {
+    /// Longer than any machine takes between two lines.
+    const LONG: Duration = Duration::from_secs(200);
+
+    #[test]
+    fn a_copy_that_is_slow_on_request_holds_up_no_other() {
         let limit = Limit::new(64 << 20);
         let (slow, other) = (Account::default(), Account::default());
         let wait = |own: &Account, rate| limit.wait(PART).max(own.wait(PART, rate));
         assert_eq!(wait(&slow, 1 << 10), Duration::ZERO, "the first part is paid for afterwards");
-        assert!(wait(&slow, 1 << 10) >= Duration::from_secs(255));
+        assert!(wait(&slow, 1 << 10) > LONG);
         assert!(wait(&other, 0) < Duration::from_secs(1), "they share the node's limit alone");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn copies_share_what_the_node_allows() {
-        let limit = Limit::new(PART as u64);
-        assert_eq!((limit.wait(PART), limit.wait(PART)), (Duration::ZERO, Duration::from_secs(1)));
+    #[test]
+    fn copies_share_what_the_node_allows() {
+        let limit = Limit::new(1 << 10);
+        assert_eq!(limit.wait(PART), Duration::ZERO);
+        assert!(limit.wait(PART) > LONG);
         assert_eq!(Limit::new(0).wait(PART), Duration::ZERO);
     }
 }
