@@ -2,12 +2,14 @@
 //!
 //! `resident` (one replica, as services use it), `proposer` (writes become entries), `residence` (what the node remembers of its
 //! replicas), `steps` (what the leader does next for a change of members: pure), `driver` (does it), `ask` (what it asks of
-//! other nodes), `log_bounds` (what of a log may go: pure), `log_keeping` (lets it go), `revival` (opens anew what has stopped). A replica that fails is stopped for itself: the node and its other replicas go on.
+//! other nodes), `log_bounds` (what of a log may go: pure), `log_keeping` (lets it go),
+//! `missing` (makes members that a split left out), `revival` (opens anew what has stopped). A replica that fails is stopped for itself: the node and its other replicas go on.
 
 mod ask;
 mod driver;
 mod log_bounds;
 mod log_keeping;
+mod missing;
 mod proposer;
 mod removal;
 mod resident;
@@ -32,7 +34,9 @@ pub use resident::{ReadError, Reading, Resident};
 pub use steps::{Progress, Step, next_step};
 
 use crate::command::Command;
-use crate::machine::{RESIDENT, Residence, ShardStore, decode_residence, encode_residence, key};
+use crate::machine::{
+    DESCRIPTOR, RESIDENT, Residence, ShardStore, decode_descriptor, decode_residence, encode_residence, key,
+};
 use crate::raft::{
     Member, News, NewsSender, Pace, ProposeError, RaftReplica, ReplicaPlace, SnapshotMeta, StartError, Transport, Vote,
 };
@@ -137,6 +141,7 @@ struct Residents<S: ShardStore> {
 impl<S: ShardStore, T: Transport> Host<S, T> {
     /// Begins to carry out the jobs of shards that are led here; ends with the host. `rates` is what the transport sends by.
     pub fn drive<A: Asks>(self: &Arc<Self>, asks: Arc<A>, rates: Arc<SendRates>) {
+        tokio::spawn(missing::make(Arc::downgrade(self), Arc::clone(&asks)));
         tokio::spawn(driver::drive(Arc::downgrade(self), asks, rates));
     }
 
@@ -230,11 +235,10 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         if self.was_removed(replica)? {
             return Err(HostError::Removed { replica });
         }
-        let overlapping = range.filter(|_| role == Role::Data).and_then(|range| self.overlapping(range, replica));
-        if let Some(replica) = overlapping {
+        let residence = Residence { shard, role, leaving: false };
+        if let Some(replica) = range.map(|range| self.overlapping(range, residence)).transpose()?.flatten() {
             return Err(HostError::Overlap { replica });
         }
-        let residence = Residence { shard, role, leaving: false };
         self.record(vec![(key(RESIDENT, replica), Some(encode_residence(residence)))])?;
         self.start(replica, residence).await;
         match self.residents.read().failed.get(&replica) {
@@ -344,15 +348,21 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         Ok(self.place.store.sync()?)
     }
 
-    /// A data replica other than `except` that has keys of a range, running or not.
-    fn overlapping(&self, range: &KeyRange, except: ReplicaId) -> Option<ReplicaId> {
-        let residents = self.residents.read();
-        let has = |resident: &Resident<S>| {
-            let view = resident.view();
-            resident.replica().role() == Role::Data
-                && view.descriptor.as_ref().is_some_and(|known| known.range.overlaps(range))
-        };
-        residents.by_id.iter().find(|(id, resident)| **id != except && has(resident)).map(|(id, _)| *id)
+    /// A replica here, running or not, that stands against a new one with the keys of a range: one with data of them, where the new
+    /// one has data too, and one of another shard, which has not heard yet that they went.
+    fn overlapping(&self, range: &KeyRange, new: Residence) -> Result<Option<ReplicaId>, HostError> {
+        for (replica, residence) in self.residences()? {
+            let both_store = (residence.role, new.role) == (Role::Data, Role::Data);
+            if !both_store && residence.shard == new.shard {
+                continue;
+            }
+            let descriptor = self.place.store.records(&key(DESCRIPTOR, replica))?.into_iter().next();
+            let descriptor = descriptor.map(|(_, value)| decode_descriptor(replica, value)).transpose()?;
+            if descriptor.is_some_and(|known| known.range.overlaps(range)) {
+                return Ok(Some(replica));
+            }
+        }
+        Ok(None)
     }
 
     /// Finds replicas by where their shards are now.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use thermocline_shard::NodeId;
 use thermocline_shard::host::LogBounds;
+use thermocline_shard::{NodeId, ShardId};
 
 use super::fleet::Fleet;
 use super::{ONE, SHARD, THREE, TWO, grown_with};
@@ -133,5 +133,25 @@ async fn what_all_replicas_have_goes_from_every_log() {
         let short = async || (log_bytes(&fleet, node) <= 4 * SMALL.step_bytes).then_some(());
         fleet.until("the log is short again", short).await;
     }
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_missed_a_split_and_got_a_snapshot_has_its_neighbour_made_too() {
+    let fleet = grown_with(SMALL).await;
+    let (leader, other) = leader_and_other(&fleet).await;
+    fleet.settled(SHARD).await;
+    fleet.cut(other);
+    fleet.split(SHARD, "key025", ShardId(2), 100).await;
+    fleet.put("key040x").await;
+    for number in 0..64 {
+        fleet.put_value(&format!("key001-{number:03}"), value()).await;
+    }
+    let gone = async || (purged(&fleet, leader) > last(&fleet, other)).then_some(());
+    fleet.until("no log has what it lacks", gone).await;
+    fleet.join(other);
+    fleet.settled(SHARD).await;
+    fleet.settled(ShardId(2)).await;
+    assert_eq!(fleet.hash(other), fleet.hash(leader));
     fleet.stop().await;
 }

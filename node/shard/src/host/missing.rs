@@ -1,0 +1,55 @@
+//! Members that their node never made are made: a replica that got its state by snapshot has not seen the splits before it, so
+//! nobody made its neighbours. The leader of such a one asks for it. A node refuses a number that was there before, and keys
+//! that another replica there still believes to have.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::{Asks, Host};
+use crate::ReplicaId;
+use crate::machine::ShardStore;
+use crate::raft::{GroupView, Member, Transport};
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(5);
+/// What a node may take to make a replica.
+const MADE: Duration = Duration::from_secs(10);
+
+/// Looks after the members of shards that are led here, until the host is gone.
+pub(super) async fn make<S: ShardStore, T: Transport, A: Asks>(host: Weak<Host<S, T>>, asks: Arc<A>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let Some(host) = host.upgrade() else { return };
+        for resident in host.all() {
+            let (group, view) = (resident.replica().group(), resident.view());
+            let (Some(descriptor), true) = (&view.descriptor, group.leads()) else { continue };
+            for (replica, Member { node, role }) in unheard(&group) {
+                let made = asks.create(node, replica, resident.shard(), role, descriptor.range.clone());
+                let made = tokio::time::timeout(MADE, made).await;
+                tracing::debug!(replica = replica.0, node = node.0, ?made, "asked for a member that never answered");
+            }
+        }
+    }
+}
+
+/// The members that have not answered this leader yet.
+fn unheard(group: &GroupView) -> Vec<(ReplicaId, Member)> {
+    let others = group.members.iter().filter(|(replica, _)| **replica != group.replica);
+    let unheard = others.filter(|(replica, _)| !group.answered_ago.contains_key(replica));
+    unheard.map(|(replica, member)| (*replica, *member)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NodeId, Role};
+
+    #[test]
+    fn only_members_that_never_answered_are_asked_for() {
+        let member = |node| Member { node: NodeId(node), role: Role::Data };
+        let members = (1..4).map(|id| (ReplicaId(id), member(id))).collect();
+        let answered_ago = [(ReplicaId(3), Duration::from_secs(90))].into();
+        let group = GroupView { replica: ReplicaId(1), members, answered_ago, ..GroupView::default() };
+        assert_eq!(unheard(&group), [(ReplicaId(2), member(2))]);
+    }
+}
