@@ -191,3 +191,23 @@ async fn a_data_replica_and_the_witness_trade_places_while_writes_go_on() {
     fleet.put("with the new one").await;
     fleet.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_joins_after_a_split_does_not_write_what_the_other_half_has_long_written_over() {
+    let fleet = Fleet::start(&[ONE, TWO]).await;
+    fleet.begin(ONE, ReplicaId(10), SHARD).await;
+    for key in ["key010", "key040"] {
+        fleet.put(key).await;
+    }
+    let right = ShardId(2);
+    fleet.split(SHARD, "key025", right, 100).await;
+    let add = |replica| JobKind::Add { replica: ReplicaId(replica), node: TWO, role: Role::Data };
+    fleet.job(right, 1, add(200)).await;
+    fleet.put("key040").await;
+    fleet.settled(right).await;
+    // Its log begins with a write of `key040`, which was its own then.
+    fleet.job(SHARD, 2, add(201)).await;
+    fleet.settled(SHARD).await;
+    assert_eq!(fleet.hash(ONE), fleet.hash(TWO));
+    fleet.stop().await;
+}

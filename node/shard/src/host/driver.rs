@@ -134,6 +134,7 @@ impl<S: ShardStore, A: Asks> Taking<S, A> {
             Step::Wait(_) => Ok(()),
             Step::Create(new) => self.create(*new).await,
             Step::Learn(Arrival { replica, node, role }) => {
+                raft.lose_beginning().await?;
                 Ok(raft.add_learner(*replica, Member { node: *node, role: *role }).await?)
             }
             Step::Verify(new) => self.verify(*new).await,

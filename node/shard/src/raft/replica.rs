@@ -182,6 +182,10 @@ fn config(pace: Pace, may_lead: bool) -> Result<Config, openraft::ConfigError> {
     config.validate()
 }
 
+/// Up to this entry, the first after that of the first members, a log is let go before anybody joins.
+const BEGINNING: u64 = 1;
+const LOOK: Duration = Duration::from_millis(20);
+
 impl<S: ShardStore> RaftReplica<S> {
     /// Opens a replica and lets it take part.
     ///
@@ -410,6 +414,30 @@ impl<S: ShardStore> RaftReplica<S> {
     pub async fn purge_log(&self, upto: u64) -> Result<(), ProposeError> {
         let asked = self.raft.trigger().purge_log(upto).await;
         asked.map_err(|source| ProposeError::Stopped { replica: self.replica, source })
+    }
+
+    /// Makes sure that the log has lost its beginning, so that a replica that has nothing is sent a snapshot instead of the log.
+    /// Entries before a split write keys that are another shard's now; a replica that began with them would write over what that
+    /// shard's replica on the same node holds. Replicas that began with a snapshot have no beginning of the log either, so
+    /// whoever leads later cannot send it.
+    ///
+    /// # Errors
+    /// When this one has stopped.
+    pub async fn lose_beginning(&self) -> Result<(), ProposeError> {
+        use openraft::async_runtime::WatchReceiver;
+        loop {
+            let (snapshot, purged) = {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                (metrics.snapshot.is_some(), metrics.purged.is_some())
+            };
+            match (snapshot, purged) {
+                (_, true) => return Ok(()),
+                (true, false) => self.purge_log(BEGINNING).await?,
+                (false, false) => self.shorten_log().await?,
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The replica's state now, as another one would install it, written to a new folder.
