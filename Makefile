@@ -13,7 +13,7 @@ SHELL_SCRIPTS := $(filter-out %.md,$(wildcard scripts/*)) .ci/run
 CARGO := cargo
 
 .PHONY: help bootstrap run test verify format lint docs deny generated shell fix test-long random mutation coverage \
-	leaks bench bench-etcd checker
+	leaks bench bench-etcd bench-promises checker
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -85,3 +85,7 @@ bench-etcd: ## Writes to three nodes against three members of etcd, in the relea
 	@$(CARGO) build --locked --release --package thermocline-benches --package thermoctl --package thermocline-node
 	@GLIBC_TUNABLES=$${GLIBC_TUNABLES-glibc.malloc.hugetlb=1} $(TARGET)/release/thermocline-benches \
 		--rounds 3 etcd $(ARGS)
+
+bench-promises: ## What replication promises: gaps, restarts, lost disks, in the release profile (ARGS="--kills 5")
+	@$(CARGO) build --locked --release --package thermocline-benches --package thermoctl --package thermocline-node
+	@$(TARGET)/release/thermocline-benches promises $(ARGS)

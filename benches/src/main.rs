@@ -1,15 +1,18 @@
 //! The tier benchmark: every figure of the README comes from `make bench`, which runs this.
 //!
 //! Thermocline and raw RocksDB run in turn in one process on one file system, so a machine whose speed drifts drifts for
-//! both; medians and the ratio pair by pair are printed, with the machine named. `etcd` compares whole processes.
+//! both; medians and the ratio pair by pair are printed, with the machine named. `etcd` and `promises` measure whole processes.
 #![allow(clippy::disallowed_methods)] // a benchmark reads the machine's clock
 
 mod baseline;
+mod cluster;
 mod cold_device;
 mod etcd;
 mod figures;
+mod fleet;
 mod load;
 mod machine;
+mod promises;
 mod report;
 mod stall;
 mod stores;
@@ -51,7 +54,9 @@ enum What {
     StallCoupling,
     /// Writes to three nodes against three members of etcd, as processes.
     Etcd(etcd::Settings),
-    /// Everything but etcd, which is not part of Thermocline's build.
+    /// What replication promises, on processes: gaps when leaders are killed, handed over and moved, restarts, lost disks.
+    Promises(promises::Settings),
+    /// Everything that runs in this process: not etcd, not the promises.
     All,
 }
 
@@ -74,6 +79,9 @@ fn main() -> anyhow::Result<()> {
     }
     if let What::Etcd(settings) = &what {
         etcd::run(&bench, &mut report, settings)?;
+    }
+    if let What::Promises(settings) = &what {
+        promises::run(&bench, &mut report, settings)?;
     }
     print!("{report}");
     if let Some(path) = json {

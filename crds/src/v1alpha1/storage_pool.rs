@@ -21,6 +21,9 @@ pub const SPLIT_POINTS_ANNOTATION: &str = "thermocline.dev/split-points";
 /// First characters of keys, over which the cuts are spread where none are declared.
 const DEFAULT_ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
+/// The log of a smaller shard would weigh more than what it holds.
+const LEAST_SHARD_SIZE: &str = "1Mi";
+
 /// A node with less could not hold the write buffers and caches of its tiers.
 const LEAST_MEMORY: &str = "64Mi";
 
@@ -77,7 +80,7 @@ const fn default_replicas() -> i32 {
 }
 
 /// How often the data of a pool's shards is kept, each copy on another node.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.data in [1, 2, 3, 5]")
     .message("data must be 1, 2, 3 or 5: with 4 no more failures are survived than with 3"))]
@@ -90,6 +93,11 @@ pub struct Replication {
     /// Whether one more votes and holds the end of the log alone; with 2 data replicas.
     #[serde(default = "default_witness")]
     pub witness: bool,
+    /// What a shard should hold, at least `1Mi`; by default 4Gi. One over twice of it is split, whatever a policy's mode:
+    /// nothing leaves its node by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "byte_size")]
+    pub shard_size: Option<String>,
 }
 
 const fn default_data() -> i32 {
@@ -200,13 +208,15 @@ pub struct ValidatedReplication {
     pub data: usize,
     /// Whether there is a witness.
     pub witness: bool,
+    /// What a shard should hold, where that is declared.
+    pub shard_size: Option<ByteSize>,
 }
 
 impl TryFrom<(&Replication, usize)> for ValidatedReplication {
     type Error = FieldError;
 
     fn try_from((replication, nodes): (&Replication, usize)) -> Result<Self, FieldError> {
-        let Replication { data, witness } = *replication;
+        let Replication { data, witness, ref shard_size } = *replication;
         let refuse = |message: String| FieldError { field: "spec.replication".to_owned(), message };
         let known = usize::try_from(data).ok().filter(|data| [1, 2, 3, 5].contains(data));
         let data = known.ok_or_else(|| refuse(format!("data is {data}: it must be 1, 2, 3 or 5")))?;
@@ -217,7 +227,8 @@ impl TryFrom<(&Replication, usize)> for ValidatedReplication {
         if nodes < needed {
             return Err(refuse(format!("it needs {needed} nodes, and spec.replicas is {nodes}")));
         }
-        Ok(Self { data, witness })
+        let size = |text: &String| sized("spec.replication.shardSize", text, LEAST_SHARD_SIZE, None);
+        Ok(Self { data, witness, shard_size: shard_size.as_ref().map(size).transpose()? })
     }
 }
 

@@ -70,6 +70,7 @@ pub use mover::{Cancel, MoveReason, MoveStep, Moved};
 pub use options::{Durability, EngineOptions};
 pub use range::KeyRange;
 pub use read::point::Record;
+pub use read::range_size::RangeSize;
 pub use read::scan::{Scan, ScanOptions, Snapshot};
 pub use read::value::Value;
 pub use replica::{ApplyBatch, ApplyEntry, CallerRecord, ExportFile, ExportManifest, LogicalHash};

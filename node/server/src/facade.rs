@@ -97,6 +97,7 @@ impl Facade {
         let stats = self.engine.stats();
         let uptime = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let cluster = self.cluster.as_deref();
+        let tiers: Vec<&str> = stats.tiers.iter().map(|tier| tier.name.as_str()).collect();
         let round_trip = |(node, trip, heard): (thermocline_shard::NodeId, Duration, Duration)| v1::RoundTrip {
             node: node.0,
             micros: u64::try_from(trip.as_micros()).unwrap_or(u64::MAX),
@@ -106,7 +107,7 @@ impl Facade {
             node_id: cluster.map_or(0, |cluster| cluster.book.me().0),
             cluster_id: cluster.map(|cluster| cluster.id.clone()).unwrap_or_default(),
             zone: cluster.map(|cluster| cluster.zone.clone()).unwrap_or_default(),
-            shards: cluster.map(shard_statuses).unwrap_or_default(),
+            shards: cluster.map(|cluster| shard_statuses(cluster, &tiers)).unwrap_or_default(),
             round_trips: cluster.map(|cluster| cluster.trips.all()).into_iter().flatten().map(round_trip).collect(),
             node: self.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -61,12 +61,18 @@ pub(crate) fn admit(view: &View<'_>, ledger: &mut Ledger, candidate: Candidate) 
     let policy = view.policies.of(&shard.pool);
     for id in candidate.change.shards() {
         let shard = view.fleet.shard(id).ok_or_else(gone)?;
-        shard_is_free(view, ledger, shard, candidate.priority, candidate.reason)?;
+        if candidate.change.leaves_nothing() {
+            shard_has_no_move(ledger, shard, candidate.priority)?;
+        } else {
+            shard_is_free(view, ledger, shard, candidate.priority, candidate.reason)?;
+        }
         members_are_sound(view, shard, &candidate)?;
     }
     within_budget(view, ledger, policy, &candidate)?;
     target_takes_it(view, ledger, shard, &candidate)?;
     nobody_is_worse(view, ledger, policy, &candidate)?;
+    let waits = !candidate.change.leaves_nothing() && candidate.priority != Priority::Critical;
+    let needs_approval = policy.mode == Mode::Propose && waits;
     let forecast = Forecast::of(view, ledger, &candidate.change, candidate.effects);
     ledger.take(view, &candidate.change, candidate.priority, candidate.reason);
     Ok(Proposal {
@@ -76,7 +82,7 @@ pub(crate) fn admit(view: &View<'_>, ledger: &mut Ledger, candidate: Candidate) 
         reason: candidate.reason,
         forecast,
         precondition: Precondition { epoch: shard.epoch, membership: shard.membership },
-        needs_approval: policy.mode == Mode::Propose && candidate.priority != Priority::Critical,
+        needs_approval,
     })
 }
 
@@ -96,9 +102,7 @@ pub(crate) fn shard_is_free(
     if reason != Reason::Manual {
         pool_is_open(view, policy, &shard.pool, priority)?;
     }
-    if ledger.is_busy(shard.id, priority) {
-        return Err(Refusal::ShardBusy { shard: shard.id });
-    }
+    shard_has_no_move(ledger, shard, priority)?;
     if cannot_wait(priority, reason) {
         return Ok(());
     }
@@ -109,6 +113,11 @@ pub(crate) fn shard_is_free(
         return Err(Refusal::MovesPerShard { shard: shard.id, limit: policy.moves_per_shard });
     }
     Ok(())
+}
+
+/// Whether no move of the shard is open.
+fn shard_has_no_move(ledger: &Ledger, shard: &Shard, priority: Priority) -> Result<(), Refusal> {
+    if ledger.is_busy(shard.id, priority) { Err(Refusal::ShardBusy { shard: shard.id }) } else { Ok(()) }
 }
 
 /// Whether anything of this urgency may be done in a pool now.

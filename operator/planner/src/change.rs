@@ -120,6 +120,13 @@ impl Change {
         }
     }
 
+    /// Whether every record stays on the nodes it is on, and whoever leads leads on: neither a policy's mode nor its windows nor
+    /// the rest after a move hold it up.
+    #[must_use]
+    pub const fn leaves_nothing(&self) -> bool {
+        matches!(self, Self::SplitShard { .. })
+    }
+
     /// The shard it is about; of a merge, the one that stays.
     #[must_use]
     pub const fn shard(&self) -> ShardId {

@@ -46,7 +46,8 @@ pub fn imbalance(fleet: &FleetState, pool: &PoolName) -> Imbalance {
 }
 
 /// The largest deviation of (node, used, capacity); of equal ones the first.
-pub(crate) fn deviation(nodes: impl Iterator<Item = (NodeId, f64, f64)> + Clone) -> Deviation {
+#[must_use]
+pub fn deviation(nodes: impl Iterator<Item = (NodeId, f64, f64)> + Clone) -> Deviation {
     let (used, capacity) = nodes.clone().fold((0.0, 0.0), |(used, capacity), node| (used + node.1, capacity + node.2));
     if capacity <= 0.0 {
         return Deviation::default();

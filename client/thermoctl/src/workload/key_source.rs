@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use thermocline_client::RangeTable;
+use thermocline_proto::FIRST_OWN_KEY;
 
 /// Gives the key of a record number.
 pub trait KeySource: Send + Sync {
@@ -28,6 +29,8 @@ impl NumberedKeys {
     pub fn spread(name: &str, ranges: &RangeTable) -> Self {
         let prefixes: Vec<Bytes> = ranges
             .iter()
+            // Those behind are the cluster's own.
+            .filter(|(range, _)| range.start().as_ref() < FIRST_OWN_KEY)
             .filter_map(|(range, _)| {
                 let prefix: Bytes = [range.start(), name.as_bytes()].concat().into();
                 let after = thermocline_client::prefix_end(&prefix);
@@ -112,6 +115,15 @@ mod tests {
         assert_eq!(owners, BTreeSet::from([0, 1, 2]));
         let distinct: BTreeSet<Bytes> = (0..1000).map(|number| keys.key(number)).collect();
         assert_eq!(distinct.len(), 1000);
+    }
+
+    #[test]
+    fn no_key_is_one_of_the_clusters_own() {
+        let own = Bytes::from_static(FIRST_OWN_KEY);
+        let table =
+            RangeTable::new(vec![(KeyRange::new("", own.clone()).unwrap(), 0), (KeyRange::new(own, "").unwrap(), 1)])
+                .unwrap();
+        assert_eq!(NumberedKeys::spread("bench/", &table).prefixes(), ["bench/"]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{AuditReport, Engine, Inner};
 use crate::classify::{ExplainInput, Policy, explain};
 use crate::error::Result;
@@ -14,6 +16,7 @@ use crate::mover::{Bucket, Cancel, Course, Demotion, MoveReason, MoveStep, Moved
 use crate::options::Durability;
 use crate::range::KeyRange;
 use crate::read::point::Record;
+use crate::read::range_size::RangeSize;
 use crate::read::scan::Snapshot;
 use crate::stats::{EngineStats, Health};
 use crate::tier::TierSettings;
@@ -297,6 +300,23 @@ impl Engine {
     /// When sizes cannot be estimated.
     pub fn heat(&self, keys: usize, ranges: usize) -> Result<HeatReport> {
         self.inner.heat_report(keys, ranges)
+    }
+
+    /// What a range holds in each tier, estimated without reading it.
+    ///
+    /// # Errors
+    /// When a size cannot be estimated.
+    pub fn range_size(&self, range: &KeyRange) -> Result<RangeSize> {
+        self.inner.range_size(range)
+    }
+
+    /// A key with about as many bytes of the range before it as from it on: found by estimates, or by reading where the range
+    /// is small. `None` where it has fewer than two keys.
+    ///
+    /// # Errors
+    /// When a tier cannot be read.
+    pub fn middle_key(&self, range: &KeyRange) -> Result<Option<Bytes>> {
+        self.inner.middle_key(range)
     }
 
     /// Reads every copy of every key of a range at one moment and checks that no faster tier is older than a slower one

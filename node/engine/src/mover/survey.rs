@@ -100,7 +100,7 @@ impl Inner {
     }
 
     /// Records a byte in each tier, estimated from the whole tier.
-    fn densities(&self) -> Vec<f64> {
+    pub(crate) fn densities(&self) -> Vec<f64> {
         let density = |tier| {
             let records = self.database.property(tier, "rocksdb.estimate-num-keys") as f64;
             records / self.database.tier_bytes(tier).max(1) as f64

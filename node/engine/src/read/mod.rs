@@ -4,6 +4,7 @@ pub(crate) mod merge;
 mod multi;
 pub(crate) mod part_readers;
 pub(crate) mod point;
+pub(crate) mod range_size;
 #[cfg(test)]
 mod readahead_test;
 pub(crate) mod readers;

@@ -2,12 +2,13 @@
 //!
 //! `book` (who is where), `lines` (connections), `greeting` (finding each other), `wire`, `sending`, `copies`, `arriving`, `service`
 //! (what replicas say to each other), `directory`, `routing`, `publishing` (which shard owns a key), `sweeping` (replicas that
-//! were let go).
+//! were let go), `figures` (what the shards here hold and how they are used).
 
 mod arriving;
 mod book;
 mod copies;
 mod directory;
+mod figures;
 mod greeting;
 mod lines;
 mod publishing;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 pub use book::{Book, BookError, NodeEntry};
 pub use copies::{Copied, Copies};
 pub use directory::{Directory, DirectoryError};
+pub use figures::{Figures, SplitKey};
 pub use lines::Lines;
 pub use routing::Router;
 pub use rtt::RoundTrips;
@@ -101,6 +103,8 @@ pub struct Cluster {
     pub trips: Arc<RoundTrips>,
     /// How far the copies are that are sent from here.
     pub copies: Arc<Copies>,
+    /// What the shards here hold and how they are used.
+    pub figures: Arc<Figures>,
     seeds: Vec<String>,
 }
 
@@ -152,6 +156,7 @@ impl Cluster {
             router,
             trips: Arc::default(),
             copies,
+            figures: Arc::default(),
             seeds: settings.seeds.clone(),
         }))
     }
@@ -161,6 +166,7 @@ impl Cluster {
         let (host, book) = (Arc::clone(&self.host), Arc::clone(&self.book));
         let (seeds, trips) = (self.seeds.clone(), Arc::clone(&self.trips));
         tasks.spawn(greeting::greet(host, book, self.lines.clone(), seeds, trips, stop.clone()));
+        tasks.spawn(figures::measure(Arc::clone(&self.host), Arc::clone(&self.figures), stop.clone()));
         let (host, router) = (Arc::clone(&self.host), Arc::clone(&self.router));
         tasks.spawn(publishing::publish(Arc::clone(&host), router, self.directory.clone(), stop.clone()));
         tasks.spawn(sweeping::sweep(host, self.directory.clone(), stop.clone()));

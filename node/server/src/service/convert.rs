@@ -61,6 +61,7 @@ pub fn status(stats: &EngineStats, paused: bool) -> v1::NodeStatus {
 pub fn load(load: &Load) -> v1::DeviceLoad {
     v1::DeviceLoad {
         cpu_percent: load.cpu_ratio * 100.0,
+        cpu_cores: load.cpu_cores,
         memory_bytes: load.memory_bytes,
         memory_limit_bytes: load.memory_limit_bytes,
         io_percent: load.io_ratio * 100.0,

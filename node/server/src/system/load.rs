@@ -29,6 +29,8 @@ impl Default for Roots {
 pub struct Load {
     /// CPU time since the last sample, 0 to 1 of the limit.
     pub cpu_ratio: f64,
+    /// The limit, in cores.
+    pub cpu_cores: f64,
     /// Memory of the process.
     pub memory_bytes: u64,
     /// What it may use.
@@ -83,7 +85,8 @@ impl LoadSampler {
             _ => (0.0, 0.0),
         };
         self.last = Some(now);
-        Load { cpu_ratio, memory_bytes, memory_limit_bytes: self.memory_limit_bytes, io_ratio }
+        let (cpu_cores, memory_limit_bytes) = (self.processors, self.memory_limit_bytes);
+        Load { cpu_ratio, cpu_cores, memory_bytes, memory_limit_bytes, io_ratio }
     }
 
     fn read_counters(&self) -> Counters {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use thermocline_crds::Object;
-use thermocline_crds::v1alpha1::{MigrationPhase, MigrationPriority, MigrationStatus, Mode, ValidatedMigration};
+use thermocline_crds::v1alpha1::{MigrationPhase, MigrationPriority, MigrationStatus, Mode, Move, ValidatedMigration};
 use thermocline_planner::{Moment, Priority, Reason, ShardId};
 
 use super::identity::job_of;
@@ -67,15 +67,19 @@ impl Item {
     /// Whether a person has to approve it before it begins.
     #[must_use]
     pub fn needs_approval(&self, mode: Mode) -> bool {
-        let can_wait = self.valid.priority != MigrationPriority::Critical;
-        self.planner_made && can_wait && !self.valid.approved && mode == Mode::Propose
+        self.can_wait() && !self.valid.approved && mode == Mode::Propose
     }
 
     /// Whether it is one that the policy, paused, does not want any more.
     #[must_use]
     pub fn is_unwanted(&self, mode: Mode) -> bool {
-        let can_wait = self.valid.priority != MigrationPriority::Critical;
-        self.planner_made && can_wait && !self.valid.approved && mode == Mode::Paused
+        self.can_wait() && !self.valid.approved && mode == Mode::Paused
+    }
+
+    /// Whether it hangs on the policy's mode: not a person's, not what restores copies, and not a split, which moves nothing.
+    fn can_wait(&self) -> bool {
+        let splits = matches!(self.valid.what, Move::SplitShard { .. });
+        self.planner_made && self.valid.priority != MigrationPriority::Critical && !splits
     }
 
     /// The number of its job.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thermocline_crds::v1alpha1;
-use thermocline_planner::policy::{Abilities, Mode, Policies, Policy, Replication};
+use thermocline_planner::policy::{Abilities, Mode, Policies, Policy, Replication, ShardSizes};
 
 use crate::desired::Desired;
 
@@ -22,10 +22,18 @@ pub fn policies(desired: &Desired) -> Policies {
             v1alpha1::Mode::Propose => Mode::Propose,
             v1alpha1::Mode::Paused => Mode::Paused,
         };
+        // One rest for all that moves: the nodes keep it for moves between media.
+        let min_residency = Duration::from_millis(node.policy.min_residency_ms);
+        let mut shard_sizes = ShardSizes::default();
+        if let Some(size) = replication.shard_size {
+            shard_sizes.target = size.bytes();
+        }
         let data = u32::try_from(replication.data).unwrap_or(u32::MAX);
         let replication = Replication { data, witness: replication.witness };
-        let min_residency = Duration::from_millis(node.policy.min_residency_ms);
-        by_pool.insert(node.pool.as_str().into(), Policy { mode, replication, min_residency, ..Policy::default() });
+        by_pool.insert(
+            node.pool.as_str().into(),
+            Policy { mode, replication, shard_sizes, min_residency, ..Policy::default() },
+        );
     }
     Policies { by_pool, fallback: Policy::default(), abilities: ABILITIES }
 }

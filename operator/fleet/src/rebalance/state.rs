@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thermocline_planner::fleet::{
     Availability, FleetParts, MoveRecord, Node, NodeLoad, OpenMove, OpenPhase, Replica, Role, Shard, ShardLoad,
-    ShardTimes, Tier,
+    ShardTimes, SplitKey, Tier,
 };
 use thermocline_planner::{
     Change, Epoch, HealthSignals, LogId, Moment, NodeId, Priority, Reason, ReplicaId, ShardId, TierRank, Zone,
@@ -101,7 +101,7 @@ pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment)
     }
     let mut parts = FleetParts { nodes, ..FleetParts::default() };
     for (told, by) in shards.values() {
-        let shard = shard(told, &pool_of(by), known);
+        let shard = shard(told, &pool_of(by), by, known);
         // A node of which nothing at all is known leaves the planner nothing to judge by.
         if shard.replicas.iter().all(|replica| parts.nodes.iter().any(|node| node.id == replica.node)) {
             // Of what has an object, the object knows more.
@@ -116,7 +116,9 @@ pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment)
     parts.history.extend(moves.ended.iter().map(|(_, ended)| ended.clone()));
     for (_, record) in &moves.ended {
         if let Some(shard) = parts.shards.iter_mut().find(|shard| shard.id == record.change.shard()) {
-            shard.times.last_move = shard.times.last_move.max(Some(record.ended));
+            let splits = matches!(record.change, Change::SplitShard { .. });
+            let last = if splits { &mut shard.times.last_split } else { &mut shard.times.last_move };
+            *last = (*last).max(Some(record.ended));
         }
     }
     parts
@@ -154,8 +156,8 @@ fn node(pool: &str, heard: &Heard, known: &Known, now: Moment) -> Node {
         availability,
         tiers: tiers(status),
         load: NodeLoad {
-            cpu_cores: 1.0,
-            cpu_used: finite(load.cpu_percent / 100.0),
+            cpu_cores: cores(&load),
+            cpu_used: cpu_used(&load),
             memory: load.memory_limit_bytes.max(1),
             memory_used: load.memory_bytes,
             io_busy: finite(load.io_percent / 100.0).min(1.0),
@@ -170,6 +172,23 @@ fn node(pool: &str, heard: &Heard, known: &Known, now: Moment) -> Node {
         latency,
         clients: BTreeMap::new(),
     }
+}
+
+/// What it may use; a node that has not said so is taken to have one.
+fn cores(load: &v1::DeviceLoad) -> f64 {
+    Some(finite(load.cpu_cores)).filter(|cores| *cores > 0.0).unwrap_or(1.0)
+}
+
+fn cpu_used(load: &v1::DeviceLoad) -> f64 {
+    finite(load.cpu_percent / 100.0) * cores(load)
+}
+
+/// What a shard takes of its leader's processors: its share of the requests that the node answers. Nobody measures it.
+fn cpu_of(told: &v1::ShardStatus, leader: &v1::NodeStatus) -> f64 {
+    let operations = |of: &v1::ShardStatus| finite(of.reads_per_second) + finite(of.writes_per_second);
+    let all: f64 = leader.shards.iter().filter(|shard| shard.leads).map(operations).sum();
+    let used = leader.load.as_ref().map(cpu_used).unwrap_or_default();
+    if all > 0.0 { used * operations(told) / all } else { 0.0 }
 }
 
 fn finite(figure: f64) -> f64 {
@@ -204,7 +223,7 @@ fn tier(tier: &v1::TierStatus) -> Tier {
     }
 }
 
-fn shard(told: &v1::ShardStatus, pool: &str, known: &Known) -> Shard {
+fn shard(told: &v1::ShardStatus, pool: &str, by: &Heard, known: &Known) -> Shard {
     let member_status = |member: &v1::MemberStatus| {
         let on = known.get(&member.node)?;
         on.status.shards.iter().find(|shard| shard.replica == member.replica)
@@ -234,17 +253,22 @@ fn shard(told: &v1::ShardStatus, pool: &str, known: &Known) -> Shard {
         epoch: Epoch(told.epoch),
         membership: LogId { term: told.term, index: told.members_changed_at },
         bytes: bytes.collect(),
-        keys: 0,
+        keys: told.records,
         load: ShardLoad {
             reads: finite(told.reads_per_second),
             writes: finite(told.writes_per_second),
+            cpu: cpu_of(told, &by.status),
             ..ShardLoad::default()
         },
-        split_keys: Vec::new(),
+        split_keys: told.split_keys.iter().map(split_key).collect(),
         times: ShardTimes { last_move, ..ShardTimes::default() },
         clients: BTreeMap::new(),
         replicas: told.members.iter().map(replica).collect(),
     }
+}
+
+fn split_key(of: &v1::SplitKey) -> SplitKey {
+    SplitKey { key: of.key.to_vec(), load_left: finite(of.load_left), bytes_left: finite(of.bytes_left) }
 }
 
 fn change(told: &v1::ShardStatus, job: &v1::ShardJob) -> Change {

@@ -8,7 +8,7 @@ use thermocline_planner::{FleetState, plan};
 
 use super::*;
 use crate::home::Placement;
-use crate::rebalance::policies;
+use crate::rebalance::{BusyShards, policies};
 use crate::revision::Memory;
 
 const NOW: Moment = Moment(1_000_000_000);
@@ -70,7 +70,7 @@ fn desired(nodes: usize) -> Desired {
  spec: {{cluster: demo, rank: 0, medium: NVMe, size: 1Gi}}}}
 ---
 {{apiVersion: thermocline.dev/v1alpha1, kind: StoragePool, metadata: {{name: main}},
- spec: {{cluster: demo, replicas: {nodes}, replication: {{}}, tiers: [{{name: hot}}]}}}}
+ spec: {{cluster: demo, replicas: {nodes}, replication: {{shardSize: 1Gi}}, tiers: [{{name: hot}}]}}}}
 "
     );
     let objects = validate::manifest(&text).unwrap().into_iter().map(|located| located.object).collect::<Vec<_>>();
@@ -142,4 +142,67 @@ fn a_node_that_was_gone_before_the_fleet_began_is_replaced_too() {
     ];
     let changes = planned(&named(nodes));
     assert!(changes.iter().any(|change| change.to() == Some(NodeId(4))), "{changes:?}");
+}
+
+fn held(mebibytes: u64) -> v1::ShardStatus {
+    let bytes = vec![v1::TierBytes { tier: "hot".to_owned(), bytes: mebibytes << 20 }];
+    let split_keys = vec![
+        v1::SplitKey { key: vec![1, 7].into(), load_left: 0.5, bytes_left: 0.1 },
+        v1::SplitKey { key: vec![1, 9].into(), load_left: 0.1, bytes_left: 0.5 },
+    ];
+    let members = [(10, 1, false), (11, 2, false), (12, 3, true)];
+    v1::ShardStatus { bytes, split_keys, ..shard(1, 10, true, &members) }
+}
+
+fn three_nodes(first: v1::ShardStatus) -> Vec<Heard> {
+    let members = [(10, 1, false), (11, 2, false), (12, 3, true)];
+    vec![
+        heard(1, 0, vec![first]),
+        heard(2, 0, vec![shard(1, 11, false, &members)]),
+        heard(3, 0, vec![shard(1, 12, false, &members)]),
+    ]
+}
+
+#[test]
+fn a_shard_over_twice_the_declared_size_is_split_where_its_leader_says_the_bytes_are_halved() {
+    let known = named(three_nodes(held(2049)));
+    assert_eq!(planned(&known), [Change::SplitShard { shard: ShardId(1), at: vec![1, 9] }]);
+    assert_eq!(planned(&named(three_nodes(held(2047)))), []);
+}
+
+#[test]
+fn a_shard_that_was_busy_for_long_enough_is_split_where_its_requests_are_halved() {
+    let load =
+        v1::DeviceLoad { cpu_percent: 30.0, cpu_cores: 2.0, memory_limit_bytes: 1 << 30, ..v1::DeviceLoad::default() };
+    let busy = v1::ShardStatus { reads_per_second: 2000.0, writes_per_second: 1000.0, ..held(100) };
+    let mut nodes = three_nodes(busy);
+    nodes[0].status.load = Some(load);
+    let (known, desired, mut memory) = (named(nodes), desired(3), BusyShards::default());
+    let mut planned_at = |now: Moment| {
+        let mut parts = fleet_parts(&desired, &known, &Moves::default(), now);
+        memory.observe(&parts.shards, &policies(&desired), now);
+        memory.tell(&mut parts.shards);
+        let state = FleetState::new(parts).unwrap();
+        let proposals = plan(&state, &policies(&desired), now).proposals.into_iter();
+        proposals
+            .map(|proposal| proposal.change)
+            .filter(|change| matches!(change, Change::SplitShard { .. }))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(planned_at(NOW), [], "not before it has been busy for a while");
+    let later = NOW + Duration::from_secs(101);
+    assert_eq!(planned_at(later), [Change::SplitShard { shard: ShardId(1), at: vec![1, 7] }]);
+}
+
+#[test]
+fn a_shard_takes_of_its_leaders_processors_what_its_requests_are_of_all() {
+    let used = |reads, leads| v1::ShardStatus { reads_per_second: reads, leads, ..v1::ShardStatus::default() };
+    let status = v1::NodeStatus {
+        load: Some(v1::DeviceLoad { cpu_percent: 50.0, cpu_cores: 4.0, ..v1::DeviceLoad::default() }),
+        shards: vec![used(300.0, true), used(100.0, true), used(1000.0, false)],
+        ..v1::NodeStatus::default()
+    };
+    assert!((cpu_of(&status.shards[0], &status) - 1.5).abs() < 1e-9);
+    let idle = v1::NodeStatus { shards: vec![used(0.0, true)], ..status };
+    assert_eq!(cpu_of(&idle.shards[0], &idle), 0.0);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::defaults;
+use crate::fleet::Shard;
 
 /// Sizes and loads; each one's default and source is in [`defaults`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +40,12 @@ impl ShardSizes {
     #[must_use]
     pub fn is_large(&self, bytes: u64) -> bool {
         bytes as f64 > self.target as f64 * defaults::SPLIT_OVER
+    }
+
+    /// Whether a shard is so busy that it is split, once it has been for `split_after`.
+    #[must_use]
+    pub fn is_busy(&self, shard: &Shard) -> bool {
+        shard.operations() > self.split_operations && shard.load.cpu > self.split_cpu
     }
 
     /// Whether a shard of so many bytes is small.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    Figure, Moment, NodeId, Priority, ShardId, TierRank, Zone,
+    Figure, Moment, NodeId, Policies, Policy, Priority, ShardId, TierRank, Zone,
     fleet::{Availability, Role, ShardLoad, SplitKey},
+    policy::Mode,
     test_fleet::{GIB, auto, fleet, node, policy, replica, settle, shard, tier, unbalanced},
 };
 
@@ -291,6 +292,21 @@ fn a_shard_is_split_where_it_is_too_large_at_the_key_nearest_to_its_middle() {
     assert_refused(&split(&parts), RefusalKind::NoSplitKey);
     parts.shards[0].bytes[0].1 = 8 * GIB;
     assert_eq!(changes(&split(&parts)), Vec::<&Change>::new());
+}
+
+#[test]
+fn a_split_waits_for_no_approval_and_not_for_the_rest_after_a_move() {
+    let mut parts = fleet(vec![node(1), node(2), node(3)], vec![shard(1, &[1, 2, 3])]);
+    parts.shards[0].bytes[0].1 = 9 * GIB;
+    let mut key = parts.shards[0].start.clone();
+    key.push(1);
+    parts.shards[0].split_keys = vec![SplitKey { key, load_left: 0.5, bytes_left: 0.5 }];
+    parts.shards[0].times.last_move = Some(Moment(NOW.0 - 1));
+    for mode in [Mode::Paused, Mode::Propose] {
+        let plan = planned(parts.clone(), &Policies::all(Policy { mode, ..policy() }));
+        assert_eq!(kinds(&plan), [ChangeKind::SplitShard], "{mode:?}");
+        assert!(!plan.proposals[0].needs_approval, "{mode:?}");
+    }
 }
 
 #[test]

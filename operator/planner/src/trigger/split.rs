@@ -37,9 +37,8 @@ pub(super) fn is_wanted(view: &View<'_>, shard: &Shard) -> Option<Excess> {
     if sizes.is_large(shard.size()) {
         return Some(Excess::Size);
     }
-    let busy = shard.operations() > sizes.split_operations && shard.load.cpu > sizes.split_cpu;
     let long_enough = shard.load.busy_since.is_some_and(|since| view.now.since(since) >= sizes.split_after);
-    (busy && long_enough).then_some(Excess::Load)
+    (sizes.is_busy(shard) && long_enough).then_some(Excess::Load)
 }
 
 fn split(view: &View<'_>, ledger: &mut Ledger, shard: &Shard, excess: Excess) -> Result<crate::Proposal, Refusal> {

@@ -1,10 +1,14 @@
-//! `demo`: tiering before one's eyes, on real data and this machine alone. `make run` calls it.
+//! `demo`: tiering, rebalancing and the loss of a node before one's eyes, on real data and this machine alone. `make run` calls
+//! it. Where the pool keeps its data once (no `replication`), no node is lost.
 //!
 //! A fleet of its own in a folder of its own, which is removed at the end and by the next demonstration; the supervisor runs
 //! inside this process, so that Ctrl-C ends all of it.
 
 mod data_set;
+mod disaster;
 mod load;
+mod proof;
+mod shards;
 mod summary;
 
 use std::{
@@ -20,12 +24,25 @@ use std::{
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use thermocline_client::{Client, Endpoints, Options};
-use thermocline_crds::{Object, Validated, v1alpha1::ValidatedTier};
+use thermocline_crds::{
+    Object, Validated,
+    v1alpha1::{ValidatedReplication, ValidatedTier},
+};
 use thermocline_fleet::local::{HomeSettings, Layout, Purpose, SupervisorError, supervise};
 use thermocline_proto::v1::NodeStatus;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
-use self::{data_set::DataSet, load::DemoTarget, summary::Summary};
+use self::{
+    data_set::DataSet,
+    disaster::Recovery,
+    load::DemoTarget,
+    proof::Proof,
+    shards::{Copies, Spread},
+    summary::Summary,
+};
 use super::{Ended, fleet, local, progress};
 use crate::{
     CommandError, ExitCode,
@@ -40,6 +57,8 @@ use crate::{
 const READY: Duration = Duration::from_secs(60);
 /// Of the operations, reads.
 const READS: f64 = 0.95;
+/// A node is destroyed after this part of the load.
+const UNTIL_LOSS: u32 = 4;
 const WORKERS: u64 = 16;
 /// Between two lines of progress where there is no terminal.
 const LINE: Duration = Duration::from_secs(5);
@@ -150,6 +169,7 @@ async fn show(
     seed: u64,
 ) -> Ended {
     local::wait_until_ready(context, layout, READY, || None).await?;
+    let voters = replication(objects).map(|replication| replication.data + usize::from(replication.witness));
     let options = Options { timeout: Duration::from_secs(30), channels_per_node: 2, ..Options::default() };
     let client = Client::connect(Endpoints::read(&layout.endpoints())?, options).await?;
     context.printer.remark(&format!(
@@ -161,12 +181,18 @@ async fn show(
         count(data.distinct as u64),
         data.copies
     ));
+    if let Some(voters) = voters {
+        until_whole(context, &client, voters).await?;
+    }
     let loaded = load(context, &client, &data).await?;
     context.printer.remark(&format!(
         "loaded in {:.1} s ({}/s)",
         loaded.as_secs_f64(),
         bytes((data.bytes as f64 / loaded.as_secs_f64().max(0.001)) as u64)
     ));
+    if voters.is_some() {
+        tell_spread(context, &client, "the shards after loading").await;
+    }
     let distribution = KeyDistribution::Zipf { theta: Zipf::YCSB_THETA };
     context.printer.remark(&format!(
         "{} s of load: {} reads, the rest writes of the same records; zipf with theta {} over the records, shuffled; seed {seed}",
@@ -184,7 +210,16 @@ async fn show(
         stop: Stop::After(Duration::from_secs(arguments.seconds)),
         seed,
     };
-    let report = replay(context, &client, data.records, &plan).await?;
+    let records = Arc::new(data.records);
+    let ((say, told), client_of_loss) = (mpsc::unbounded_channel(), &client);
+    let loss = async move {
+        let Some(voters) = voters else { return Ok(None) };
+        tokio::time::sleep(Duration::from_secs(arguments.seconds) / UNTIL_LOSS).await;
+        disaster::play(context, layout, client_of_loss, voters, &say).await.map(Some)
+    };
+    let replayed = replay(context, &client, Arc::clone(&records), &plan, told);
+    let (report, recovery) = tokio::try_join!(replayed, loss)?;
+    let proof = prove(context, &client, &records).await?;
     let statuses = statuses(context, &client).await;
     if statuses.len() < client.nodes().len() {
         return Err(CommandError::Fleet {
@@ -199,8 +234,22 @@ async fn show(
         });
     }
     let summary = Summary::of(&statuses, &declared(objects));
-    let answer = serde_json::json!({ "load": report, "summary": summary });
-    context.printer.print(&answer, |_| format!("{}\n{}", load_text(&report), summary.text(&context.printer)))?;
+    let spread = voters.map(|_| Spread::of(&statuses));
+    let answer = serde_json::json!({
+        "load": report, "summary": summary, "shards": spread, "recovery": recovery, "proof": proof
+    });
+    context.printer.print(&answer, |_| {
+        let spread = spread.as_ref().map(|spread| format!("\n{}", spread.text(&context.printer))).unwrap_or_default();
+        let end = end_text(recovery.as_ref(), proof);
+        format!("{}\n{}{spread}\n{end}", load_text(&report), summary.text(&context.printer))
+    })?;
+    if !proof.holds() {
+        return Err(CommandError::Fleet {
+            attempted: "reading everything again".to_owned(),
+            detail: format!("{} records are missing and {} are not what was written", proof.missing, proof.different),
+            code: ExitCode::Failed,
+        });
+    }
     if let Some(error) = report.first_error.filter(|_| report.errors > 0) {
         return Err(CommandError::Fleet {
             attempted: "the load".to_owned(),
@@ -267,10 +316,11 @@ impl<'a> Lines<'a> {
 async fn replay(
     context: &Context,
     client: &Client,
-    records: Vec<(bytes::Bytes, bytes::Bytes)>,
+    records: Arc<Vec<(bytes::Bytes, bytes::Bytes)>>,
     plan: &Plan,
+    mut told: mpsc::UnboundedReceiver<String>,
 ) -> Result<Report, CommandError> {
-    let target = DemoTarget::new(client.clone(), Arc::new(records))
+    let target = DemoTarget::new(client.clone(), records)
         .ok_or_else(|| CommandError::Usage("latencies cannot be measured".to_owned()))?;
     let (target, live) = (Arc::new(target), Arc::new(Live::default()));
     let running = workload::run(Arc::clone(&target), plan, Arc::clone(&live));
@@ -282,12 +332,20 @@ async fn replay(
     let mut ticks = tokio::time::interval(TICK);
     let mut lines = Lines::new(context);
     let (mut before, mut since) = (0, Instant::now());
+    // What is told goes on after the load.
+    let (mut measured, mut telling) = (None, true);
     loop {
+        if !telling && let Some(report) = measured.take() {
+            bar.finish_and_clear();
+            return Ok(report);
+        }
         tokio::select! {
-            report = &mut running => {
-                bar.finish_and_clear();
-                return Ok(report);
-            }
+            report = &mut running, if measured.is_none() => measured = Some(report),
+            news = told.recv(), if telling => match news {
+                Some(text) => bar.suspend(|| context.printer.remark(&text)),
+                // Whoever tells them has ended.
+                None => telling = false,
+            },
             _ = ticks.tick() => {
                 let (answered, elapsed) = (live.answered(), since.elapsed().as_secs_f64());
                 if elapsed < 0.5 {
@@ -326,6 +384,76 @@ fn declared(objects: &[Object]) -> Vec<ValidatedTier> {
         _ => None,
     };
     objects.iter().filter_map(tier).collect()
+}
+
+/// How often the pool keeps its data; `None` where each node keeps its own.
+fn replication(objects: &[Object]) -> Option<ValidatedReplication> {
+    objects.iter().find_map(|object| match object.validated() {
+        Ok(Validated::StoragePool(pool)) => pool.replication,
+        _ => None,
+    })
+}
+
+/// Waits until every shard is on as many nodes as the pool declares.
+async fn until_whole(context: &Context, client: &Client, voters: usize) -> Result<(), CommandError> {
+    let begun = Instant::now();
+    loop {
+        let copies = Copies::of(&statuses(context, client).await, voters);
+        if copies.all() {
+            return Ok(());
+        }
+        if begun.elapsed() > READY {
+            return Err(CommandError::Fleet {
+                attempted: "waiting for the first copies".to_owned(),
+                detail: format!(
+                    "{} of {} shards have all their copies after {READY:?}; see thermoctl describe",
+                    copies.whole, copies.shards
+                ),
+                code: ExitCode::Unavailable,
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn tell_spread(context: &Context, client: &Client, when: &str) {
+    let spread = Spread::of(&statuses(context, client).await);
+    context.printer.remark(&format!("{when}:\n{}", spread.text(&context.printer)));
+}
+
+async fn prove(
+    context: &Context,
+    client: &Client,
+    records: &[(bytes::Bytes, bytes::Bytes)],
+) -> Result<Proof, CommandError> {
+    let done = AtomicU64::new(0);
+    let bar = progress::bar(&context.printer, Some(records.len() as u64), false);
+    let reading = proof::read_all(client, records, &done);
+    tokio::pin!(reading);
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            proof = &mut reading => {
+                bar.finish_and_clear();
+                return Ok(proof?);
+            }
+            _ = ticks.tick() => bar.set_position(done.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// What was lost and what was not.
+fn end_text(recovery: Option<&Recovery>, proof: Proof) -> String {
+    let lost = recovery.map(|recovery| {
+        let Recovery { node, copies_lost, whole_after_seconds } = recovery;
+        format!(
+            "{node} was killed under load and its disks destroyed: {copies_lost} copies were lost, and all shards had all \
+             copies again after {whole_after_seconds:.0} s.\n"
+        )
+    });
+    let Proof { read, missing, different } = proof;
+    let lost = lost.unwrap_or_default();
+    format!("{lost}Read again and compared: {} records, {missing} missing, {different} different.\n", count(read))
 }
 
 fn load_text(report: &Report) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use thermocline_engine::{Engine, EngineError, KeyRange, ScanOptions};
+use thermocline_engine::Engine;
 use thermocline_proto::v1;
 use thermocline_proto::v1::change_shard_request::Change;
 use thermocline_shard::command::{Command, Split};
@@ -15,15 +15,13 @@ use thermocline_shard::raft::{GroupView, ProposeError};
 use thermocline_shard::{Epoch, NodeId, ReplicaId, Role, ShardDescriptor, ShardId};
 use tonic::Status;
 
-use crate::cluster::{Cluster, ClusterError, Copies};
+use crate::cluster::{Cluster, ClusterError, Copies, SplitKey};
 use crate::service::limits;
 use crate::telemetry::chain;
 
 /// How long a new leader may take to lead.
 const HAND_OVER: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
-/// Keys that are remembered on the way to the middle one.
-const SAMPLES: usize = 4096;
 
 /// The cluster, or why there is none.
 pub(super) fn cluster(cluster: Option<&Arc<Cluster>>) -> Result<&Arc<Cluster>, Status> {
@@ -222,43 +220,19 @@ impl<'a> Changing<'a> {
         self.propose(&Command::Split(split)).await.map(|_| right)
     }
 
-    /// A key with as many of the shard's keys before it as from it on.
+    /// A key with about as many of the shard's bytes before it as from it on.
     async fn middle(&self, engine: &Engine) -> Result<Bytes, Status> {
         let (engine, range) = (engine.clone(), self.descriptor.range.clone());
-        let found = tokio::task::spawn_blocking(move || middle_key(&engine, &range)).await;
+        let found = tokio::task::spawn_blocking(move || engine.middle_key(&range)).await;
         let found = found.map_err(|error| Status::internal(error.to_string()))?;
         let found = found.map_err(|error| crate::service::status::of_engine(&error))?;
         found.ok_or_else(|| Status::failed_precondition("the shard has fewer than two keys: there is nothing to split"))
     }
 }
 
-/// Walks the keys once, and remembers every so manieth of them.
-fn middle_key(engine: &Engine, range: &KeyRange) -> Result<Option<Bytes>, EngineError> {
-    let snapshot = engine.snapshot()?;
-    let options = ScanOptions { keys_only: true, ..ScanOptions::default() };
-    let (mut samples, mut every) = (Vec::new(), 1_u64);
-    for (number, entry) in (0_u64..).zip(snapshot.scan(range, options)) {
-        let (key, _) = entry?;
-        if number % every == 0 {
-            samples.push(key);
-        }
-        if samples.len() == SAMPLES {
-            let mut keep = false;
-            samples.retain(|_| {
-                keep = !keep;
-                keep
-            });
-            every *= 2;
-        }
-    }
-    let middle = samples.len() / 2;
-    // The first key of all would leave the left part empty.
-    Ok((middle > 0).then(|| samples.swap_remove(middle)))
-}
-
-/// How the replicas of a node are.
-pub fn statuses(cluster: &Cluster) -> Vec<v1::ShardStatus> {
-    let running = cluster.host.all().into_iter().map(|resident| status(&resident, &cluster.copies));
+/// How the replicas of a node are; `tiers` are the names of the node's.
+pub fn statuses(cluster: &Cluster, tiers: &[&str]) -> Vec<v1::ShardStatus> {
+    let running = cluster.host.all().into_iter().map(|resident| status(&resident, cluster, tiers));
     let failed = cluster.host.failed().into_iter().map(|(replica, shard, failure)| v1::ShardStatus {
         shard: shard.0,
         replica: replica.0,
@@ -268,7 +242,7 @@ pub fn statuses(cluster: &Cluster) -> Vec<v1::ShardStatus> {
     running.chain(failed).collect()
 }
 
-fn status(resident: &Resident<Engine>, copies: &Copies) -> v1::ShardStatus {
+fn status(resident: &Resident<Engine>, cluster: &Cluster, tiers: &[&str]) -> v1::ShardStatus {
     let (group, view) = (resident.replica().group(), resident.view());
     let descriptor = view.descriptor.as_ref();
     let node_of = |replica: ReplicaId| group.members.get(&replica).map_or(0, |member| member.node.0);
@@ -279,6 +253,10 @@ fn status(resident: &Resident<Engine>, copies: &Copies) -> v1::ShardStatus {
         votes: group.votes(*id),
         lag: group.lag(*id),
     });
+    let figures = &cluster.figures;
+    let (reads, writes) = figures.rates(resident.shard());
+    let size = descriptor.map(|known| figures.size(resident.replica().id(), &known.range)).unwrap_or_default();
+    let bytes = tiers.iter().zip(&size.size.tier_bytes);
     v1::ShardStatus {
         shard: resident.shard().0,
         epoch: descriptor.map_or(0, |known| known.epoch.0),
@@ -293,17 +271,31 @@ fn status(resident: &Resident<Engine>, copies: &Copies) -> v1::ShardStatus {
         last: group.last,
         members: members.collect(),
         changing_members: group.is_joint(),
-        job: view.jobs.running().map(|running| job_under_way(running, copies)),
+        job: view.jobs.running().map(|running| job_under_way(running, &cluster.copies)),
         ended: view.jobs.ended().map(|(ended, end)| job(ended, Some(end))).collect(),
         failure: if group.failed { "its consensus has stopped; see the log".to_owned() } else { String::new() },
         members_changed_at: group.members_changed_at,
-        ..v1::ShardStatus::default()
+        bytes: bytes.map(|(tier, bytes)| v1::TierBytes { tier: (*tier).to_owned(), bytes: *bytes }).collect(),
+        records: size.size.records,
+        reads_per_second: tenths(reads),
+        writes_per_second: tenths(writes),
+        split_keys: size.split_keys.into_iter().map(split_key).collect(),
     }
 }
 
 fn job_under_way(running: &Job, copies: &Copies) -> v1::ShardJob {
     let copied = running.kind.arriving().map(|(replica, ..)| copies.of(replica)).unwrap_or_default();
     v1::ShardJob { copied_bytes: copied.bytes, copy_bytes: copied.of, ..job(running, None) }
+}
+
+/// A rate that nobody needs to know better: what fades away ends, and an idle node has nothing new to say.
+fn tenths(rate: f64) -> f64 {
+    (rate * 10.0).round() / 10.0
+}
+
+fn split_key(of: SplitKey) -> v1::SplitKey {
+    let SplitKey { key, load_left, bytes_left } = of;
+    v1::SplitKey { key, load_left, bytes_left }
 }
 
 fn job(job: &Job, end: Option<&JobEnd>) -> v1::ShardJob {

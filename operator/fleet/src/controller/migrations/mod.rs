@@ -25,7 +25,7 @@ use crate::chain::chain;
 use crate::desired::{self, Desired};
 use crate::home::Home;
 use crate::migrations::{self, Item};
-use crate::rebalance::{self, Heard, Known, Moves};
+use crate::rebalance::{self, BusyShards, Heard, Known, Moves};
 use asking::Asking;
 
 /// A silent node that has no members is forgotten after so long.
@@ -38,6 +38,7 @@ pub(super) struct Migrations {
     planned: Option<Instant>,
     /// By a node's number: its name, what it said last, and when.
     heard: BTreeMap<u64, (String, v1::NodeStatus, Instant)>,
+    busy: BusyShards,
     asking: Asking,
     /// When a refusal of a kind was told.
     told: BTreeMap<RefusalKind, Instant>,
@@ -48,6 +49,7 @@ struct Scene<'a> {
     desired: &'a Desired,
     known: Known,
     items: Vec<Item>,
+    busy: BusyShards,
     now: Timestamp,
 }
 
@@ -100,7 +102,9 @@ impl Scene<'_> {
     }
 
     fn parts(&self) -> FleetParts {
-        rebalance::fleet_parts(self.desired, &self.known, &self.moves(), self.moment())
+        let mut parts = rebalance::fleet_parts(self.desired, &self.known, &self.moves(), self.moment());
+        self.busy.tell(&mut parts.shards);
+        parts
     }
 
     fn fleet(&self) -> Result<FleetState, FleetError> {
@@ -128,8 +132,10 @@ impl<H: Home> Controller<H> {
             .filter(|(name, _)| desired.nodes.get(name).is_some_and(|node| node.replication.is_some()))
             .collect();
         self.migrations.hear(nodes);
-        let mut scene =
-            Scene { desired, known: self.migrations.known(), items: migrations::items(objects), now: (self.clock)() };
+        let (known, items) = (self.migrations.known(), migrations::items(objects));
+        let mut scene = Scene { desired, known, items, busy: BusyShards::default(), now: (self.clock)() };
+        self.migrations.busy.observe(&scene.parts().shards, &rebalance::policies(desired), scene.moment());
+        scene.busy = self.migrations.busy.clone();
         self.take_answers(&scene).await;
         self.end_left_jobs(&scene);
         let mut told = BTreeMap::new();

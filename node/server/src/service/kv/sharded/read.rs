@@ -73,6 +73,7 @@ impl ShardPlane {
             }
         };
         self.confirm(&reading, keys)?;
+        self.cluster.figures.used(resident.shard(), false, std::iter::once(key.as_ref()));
         Ok(record)
     }
 
@@ -95,8 +96,10 @@ impl ShardPlane {
             Place::Elsewhere => None,
             Place::Here(resident, _) => match self.begin(&resident, &keys, deadline).await {
                 Ok(reading) => {
+                    let named = asked.clone();
                     let results = self.local.read_groups(asked, deadline, &mut held).await?;
                     self.confirm(&reading, &keys)?;
+                    self.cluster.figures.used(resident.shard(), false, named.iter().map(Bytes::as_ref));
                     return Ok((v1::BatchGetResponse { results }, held));
                 }
                 Err(Unread::NotLeader(leader)) => leader,
@@ -168,7 +171,10 @@ impl ShardPlane {
                 Err(_) => not_here(),
             }),
             Place::Here(resident, _) => match self.begin(&resident, &keys, deadline).await {
-                Ok(reading) => Ok((keys, options, reading)),
+                Ok(reading) => {
+                    self.cluster.figures.used(resident.shard(), false, std::iter::once(keys.start()));
+                    Ok((keys, options, reading))
+                }
                 Err(Unread::NotLeader(_)) => Err(not_here()),
                 Err(Unread::Refused(status)) => Err(status),
             },

@@ -86,6 +86,7 @@ impl ShardPlane {
                 self.has_room()?;
                 let mut holding = self.local.requests.request_bytes();
                 self.local.requests.grow(&mut holding, held).map_err(|error| status::of_admission(&error))?;
+                let written: Vec<Bytes> = mutations.iter().map(|(key, _)| key.clone()).collect();
                 let mutations = mutations.into_iter().map(mutation).collect();
                 let write = Write { request: routed.request, epoch, conditions, mutations };
                 let answered = match deadline {
@@ -97,7 +98,10 @@ impl ShardPlane {
                     }
                 };
                 match answered {
-                    Ok(answer) => return self.answered(answer, keys.start()),
+                    Ok(answer) => {
+                        self.cluster.figures.used(resident.shard(), true, written.iter().map(Bytes::as_ref));
+                        return self.answered(answer, keys.start());
+                    }
                     Err(WriteError::NotLeader { leader, .. }) => {
                         let group = resident.replica().group();
                         leader.and_then(|leader| group.members.get(&leader)).map(|member| member.node)
