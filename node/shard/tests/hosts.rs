@@ -194,7 +194,7 @@ async fn a_data_replica_and_the_witness_trade_places_while_writes_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_joins_after_a_split_does_not_write_what_the_other_half_has_long_written_over() {
-    let fleet = Fleet::start(&[ONE, TWO]).await;
+    let fleet = Fleet::start_with(&[ONE, TWO], LogBounds::default()).await;
     fleet.begin(ONE, ReplicaId(10), SHARD).await;
     for key in ["key010", "key040"] {
         fleet.put(key).await;

@@ -385,6 +385,27 @@ fn a_node_that_lost_its_disks_is_told_from_the_one_that_has_its_name_now() {
 }
 
 #[test]
+fn a_data_replica_that_moves_to_the_node_of_the_witness_trades_places_with_it() {
+    let mut told = shard();
+    told.members.push(v1::MemberStatus { witness: true, ..member(12, 3, true, Some(0)) });
+    let nodes = known(told);
+    let exchange = Change::MoveReplica {
+        shard: ShardId(7),
+        replica: ReplicaId(11),
+        role: Role::Data,
+        from: NodeId(2),
+        to: NodeId(3),
+        exchange: Some(ReplicaId(12)),
+    };
+    let wished = proposal(exchange.clone(), Priority::Normal, Reason::Rebalance, false);
+    let proposed = proposed(&[wished], &[], &nodes, "demo", NOW);
+    assert_eq!(change(&items(&made(&proposed))[0], &nodes), exchange);
+    let step = following(&exchange, Desired::Run).next(&nodes);
+    let expected = v1::ExchangeReplica { job: JOB, data: 2, witness: 3, bytes_per_second: 1024 };
+    assert_eq!(step.ask.unwrap().change, Some(Ask::ExchangeReplica(expected)));
+}
+
+#[test]
 fn objects_of_the_planners_go_by_age_and_number_and_a_persons_stay() {
     let one = made(&propose(&[normal()], &[], NOW)).remove(0);
     let copy = |number: i64| {

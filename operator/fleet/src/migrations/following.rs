@@ -142,6 +142,9 @@ impl Following<'_> {
                 Ask::AddReplica(v1::AddReplica { job, node: to?, witness, bytes_per_second })
             }
             Change::RemoveReplica { .. } => Ask::RemoveReplica(v1::RemoveReplica { job, node: from? }),
+            Change::MoveReplica { exchange: Some(_), .. } => {
+                Ask::ExchangeReplica(v1::ExchangeReplica { job, data: from?, witness: to?, bytes_per_second })
+            }
             Change::MoveReplica { .. } => {
                 Ask::MoveReplica(v1::MoveReplica { job, from: from?, to: to?, bytes_per_second })
             }
@@ -219,9 +222,10 @@ const fn step(phase: MigrationPhase, progress: i32, words: String) -> Step {
 /// How far a job is, by the members of its shard.
 fn stage(told: &v1::ShardStatus, job: &v1::ShardJob) -> (MigrationPhase, i32, &'static str) {
     use MigrationPhase::{Paused, Running, Verifying};
-    let member = |node: u64| told.members.iter().find(|member| member.node == node && node != 0);
+    // Beside one that it trades places with there are two on the node.
+    let is_new = |member: &&v1::MemberStatus| member.node == job.to && member.witness == job.witness;
     let leaves = told.members.iter().any(|member| member.replica == job.leaving);
-    let arriving = member(job.to).filter(|_| job.to != 0);
+    let arriving = told.members.iter().find(is_new).filter(|_| job.to != 0);
     let arrived = job.to == 0 || arriving.is_some_and(|member| member.votes);
     match arriving {
         _ if arrived && job.leaving != 0 && !leaves => (Running, 97, "the copy that was replaced is removed"),

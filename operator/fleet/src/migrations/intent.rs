@@ -21,7 +21,8 @@ pub fn change(item: &Item, known: &Known) -> Change {
         Move::MoveReplica { from, to, .. } => {
             let to = node(to.as_str());
             let (replica, role, from) = leaving(item, known, told, from.as_str(), Some(to));
-            Change::MoveReplica { shard, replica, role, from, to, exchange: None }
+            let exchange = told.filter(|_| role == Role::Data).and_then(|told| witness_on(told, to));
+            Change::MoveReplica { shard, replica, role, from, to, exchange }
         }
         Move::AddReplica { to, role, .. } => {
             let role = if *role == ReplicaRole::Witness { Role::Witness } else { Role::Data };
@@ -40,6 +41,12 @@ pub fn change(item: &Item, known: &Known) -> Change {
         // No move of a shard.
         Move::ChangeTier { .. } => Change::SplitShard { shard: ShardId(NONE), at: Vec::new() },
     }
+}
+
+/// The witness that has to make room: the data replica that moves to its node trades places with it.
+fn witness_on(told: &v1::ShardStatus, node: NodeId) -> Option<ReplicaId> {
+    let on_node = |member: &&v1::MemberStatus| member.node == node.0 && member.witness && member.votes;
+    told.members.iter().find(on_node).map(|member| ReplicaId(member.replica))
 }
 
 /// The member that goes. A node that lost its disks is another one under the same name: of several the one that the move was

@@ -104,7 +104,8 @@ fn spec(proposal: &Proposal, known: &Known, cluster: &str) -> Option<MigrationSp
         bytes_per_second: None,
     };
     match &proposal.change {
-        Change::MoveReplica { from, to, exchange: None, .. } => (spec.from, spec.to) = (name(*from), name(*to)),
+        // That the target has the witness, and so has to trade places, shows when it begins.
+        Change::MoveReplica { from, to, .. } => (spec.from, spec.to) = (name(*from), name(*to)),
         Change::AddReplica { role: role @ (Role::Data | Role::Witness), to, .. } => {
             spec.kind = MigrationKind::AddReplica;
             spec.role = Some(if *role == Role::Witness { ReplicaRole::Witness } else { ReplicaRole::Data });
@@ -121,10 +122,9 @@ fn spec(proposal: &Proposal, known: &Known, cluster: &str) -> Option<MigrationSp
             spec.kind = MigrationKind::SplitShard;
             (spec.at, spec.at_base64) = key_fields(at);
         }
-        Change::MoveReplica { exchange: Some(_), .. }
-        | Change::AddReplica { role: Role::Learner, .. }
-        | Change::MergeShards { .. }
-        | Change::ChangeTier { .. } => return None,
+        Change::AddReplica { role: Role::Learner, .. } | Change::MergeShards { .. } | Change::ChangeTier { .. } => {
+            return None;
+        }
     }
     Some(spec)
 }
