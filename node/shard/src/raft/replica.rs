@@ -171,6 +171,9 @@ fn config(pace: Pace, may_lead: bool) -> Result<Config, openraft::ConfigError> {
         election_timeout_max: millis(pace.election * 3 / 2),
         // One that was cut off does not end the others' term when it comes back.
         enable_pre_vote: Some(true),
+        // A leader that restarts stands for election like everybody: entries that it had sent and not synced are gone with a
+        // power loss, and in its old term it would give their names to others.
+        enable_leader_restore: Some(false),
         // A witness leads only where nobody else can: the watchdog sees to that. A replica whose snapshot was installed by half
         // never does.
         enable_elect: may_lead,
