@@ -39,6 +39,8 @@ pub const RANGE_MISMATCH_METADATA: &str = "thermocline-range-bin";
 pub const UNDER_RESERVE: &str = "is under its reserve";
 /// The metadata key of the cluster's id in calls between nodes.
 pub const CLUSTER_METADATA: &str = "thermocline-cluster";
+/// The metadata key of the number of the node that a call between nodes is for: another one may have its address by now.
+pub const NODE_METADATA: &str = "thermocline-node";
 /// The metadata key of the [`v1::Misrouted`] detail.
 pub const MISROUTED_METADATA: &str = "thermocline-misrouted-bin";
 /// In a cluster with shards the keys from this one on are the cluster's own.

@@ -4,6 +4,8 @@
 mod cluster;
 mod support;
 
+use std::time::Duration;
+
 use cluster::TestCluster;
 use thermocline_proto::v1;
 use tonic::Code;
@@ -125,6 +127,25 @@ async fn a_replica_that_was_let_go_while_its_node_was_away_goes_when_it_is_back(
     // Its keys are free again: a replica can come back.
     cluster.move_replica(FIRST, 3, away).await;
     assert_eq!(cluster.get(away, "key").await.as_deref(), Some("value"));
+    cluster.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_disks_never_gets_the_replicas_that_went_with_them_but_new_ones() {
+    let mut cluster = TestCluster::grown(&["a", "b", "c"]).await;
+    cluster.put(0, "key", "value").await;
+    let leader = cluster.leader(FIRST).await;
+    let lost = cluster.data_nodes(FIRST).await.into_iter().find(|node| *node != leader).unwrap();
+    cluster.kill(lost);
+    // The next leader has never heard of the lost replica, and asks its node for it every 5 s.
+    cluster.kill(leader);
+    cluster.restart(leader);
+    let gone = cluster.restart_without_disks(lost).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let replicas: Vec<u64> = cluster.status(lost).await.shards.iter().map(|shard| shard.replica).collect();
+    assert!(replicas.is_empty(), "replicas {replicas:?} are back, and what they promised is forgotten");
+    cluster.replace(FIRST, gone, lost).await;
+    assert_eq!(cluster.get(lost, "key").await.as_deref(), Some("value"));
     cluster.stop();
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use thermocline_proto::CLUSTER_METADATA;
 use thermocline_proto::replica::v1::replicas_client::ReplicasClient;
 use thermocline_proto::v1::kv_client::KvClient;
+use thermocline_proto::{CLUSTER_METADATA, NODE_METADATA};
 use thermocline_shard::NodeId;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -26,13 +26,19 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// What speaks to the replicas of a node.
 pub type PeerClient = ReplicasClient<InterceptedService<Channel, Stamp>>;
 
-/// Names the cluster in each call.
+/// Says in each call which cluster it is of and, but in a greeting, which node it is for.
 #[derive(Clone)]
-pub struct Stamp(MetadataValue<Ascii>);
+pub struct Stamp {
+    cluster: MetadataValue<Ascii>,
+    node: Option<NodeId>,
+}
 
 impl Interceptor for Stamp {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert(CLUSTER_METADATA, self.0.clone());
+        request.metadata_mut().insert(CLUSTER_METADATA, self.cluster.clone());
+        if let Some(node) = self.node {
+            request.metadata_mut().insert(NODE_METADATA, node.0.into());
+        }
         Ok(request)
     }
 }
@@ -55,7 +61,7 @@ pub enum LineError {
 #[derive(Clone)]
 pub struct Lines {
     book: Arc<Book>,
-    stamp: Stamp,
+    cluster: MetadataValue<Ascii>,
     open: Arc<Mutex<BTreeMap<String, Channel>>>,
 }
 
@@ -63,25 +69,30 @@ impl Lines {
     /// Connections to the nodes in a book, of the cluster with this id.
     pub fn new(book: Arc<Book>, cluster: &str) -> Self {
         // An id is letters, digits and `-`: the configuration is checked.
-        let stamp = MetadataValue::try_from(cluster).unwrap_or_else(|_| MetadataValue::from_static("unnamed"));
-        Self { book, stamp: Stamp(stamp), open: Arc::default() }
+        let cluster = MetadataValue::try_from(cluster).unwrap_or_else(|_| MetadataValue::from_static("unnamed"));
+        Self { book, cluster, open: Arc::default() }
     }
 
-    /// The replicas of a node.
+    /// The replicas of a node, and of no other that has its address by now.
     ///
     /// # Errors
     /// When it is not known where it is.
     pub fn peer(&self, node: NodeId) -> Result<PeerClient, LineError> {
         let entry = self.book.node(node).ok_or(LineError::Unknown(node))?;
-        self.peer_at(&entry.peer)
+        self.replicas(&entry.peer, Some(node))
     }
 
-    /// Replicas at an address.
+    /// Whoever is at an address.
     ///
     /// # Errors
     /// When it is no address.
     pub fn peer_at(&self, address: &str) -> Result<PeerClient, LineError> {
-        let client = ReplicasClient::with_interceptor(self.channel(address)?, self.stamp.clone());
+        self.replicas(address, None)
+    }
+
+    fn replicas(&self, address: &str, node: Option<NodeId>) -> Result<PeerClient, LineError> {
+        let stamp = Stamp { cluster: self.cluster.clone(), node };
+        let client = ReplicasClient::with_interceptor(self.channel(address)?, stamp);
         Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES))
     }
 

@@ -39,7 +39,7 @@ pub use figures::{Figures, SplitKey};
 pub use lines::Lines;
 pub use routing::Router;
 pub use rtt::RoundTrips;
-pub use service::{ReplicasService, only_of};
+pub use service::{ReplicasService, only_for};
 pub use wire::Wire;
 
 /// The replicas of this node.

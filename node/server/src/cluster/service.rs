@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thermocline_engine::{Engine, KeyRange};
-use thermocline_proto::CLUSTER_METADATA;
 use thermocline_proto::replica::v1 as wire;
 use thermocline_proto::replica::v1::replicas_server::Replicas;
+use thermocline_proto::{CLUSTER_METADATA, NODE_METADATA};
 use thermocline_shard::host::{HostError, Resident};
 use thermocline_shard::raft::message;
-use thermocline_shard::{ReplicaId, Role, ShardId};
+use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -53,15 +53,23 @@ impl ReplicasService {
     }
 }
 
-/// Refuses calls of another cluster.
-pub fn only_of(cluster: String) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone {
+/// Refuses calls of another cluster, and those for another node: one that lost its disks comes back as a new node at the old
+/// address, and a replica that went with the disks must never come back there, since what it promised is forgotten.
+pub fn only_for(cluster: String, me: NodeId) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone {
     move |request| {
-        let theirs = request.metadata().get(CLUSTER_METADATA).and_then(|value| value.to_str().ok());
-        if theirs == Some(cluster.as_str()) {
-            return Ok(request);
+        let said = |key| request.metadata().get(key).and_then(|value| value.to_str().ok());
+        let theirs = said(CLUSTER_METADATA);
+        if theirs != Some(cluster.as_str()) {
+            let theirs = theirs.map_or_else(|| "no cluster".to_owned(), |theirs| format!("cluster {theirs}"));
+            let why = format!("this node is of cluster {cluster}, the caller of {theirs}");
+            return Err(Status::failed_precondition(why));
         }
-        let theirs = theirs.map_or_else(|| "no cluster".to_owned(), |theirs| format!("cluster {theirs}"));
-        Err(Status::failed_precondition(format!("this node is of cluster {cluster}, the caller of {theirs}")))
+        match said(NODE_METADATA) {
+            Some(meant) if meant != me.0.to_string() => {
+                Err(Status::unavailable(format!("the call is for node {meant}, and here is {me} now")))
+            }
+            _ => Ok(request),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tonic_health::server::HealthReporter;
 
 use super::listener::Listeners;
 use super::{Node, NodeError};
-use crate::cluster::{ReplicasService, only_of};
+use crate::cluster::{ReplicasService, only_for};
 use crate::service::admin::AdminService;
 use crate::service::kv::{Counted, DataPlane, KvService, Plane, ShardPlane};
 use crate::service::limits::MAX_MESSAGE_BYTES;
@@ -75,7 +75,7 @@ impl Node {
         if let (Some(cluster), Some(listener)) = (&facade.cluster, listeners.peer) {
             let service = ReplicasService::new(Arc::clone(&cluster.host), Arc::clone(&cluster.book));
             let service = ReplicasServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
-            let service = InterceptedService::new(service, only_of(cluster.id.clone()));
+            let service = InterceptedService::new(service, only_for(cluster.id.clone(), cluster.host.node()));
             // Until the very end: others need this node's votes while they take over what it led.
             let (incoming, stop) = (TcpIncoming::from(listener), self.running.clone());
             let router = peer_server().add_service(service);

@@ -159,7 +159,12 @@ impl TestCluster {
     }
 
     pub async fn move_replica(&self, shard: u64, from: usize, to: usize) {
-        let (from, to) = (self.nodes[from].id, self.nodes[to].id);
+        self.replace(shard, self.nodes[from].id, to).await;
+    }
+
+    /// As [`Self::move_replica`], from a node that may be no more.
+    pub async fn replace(&self, shard: u64, from: u64, to: usize) {
+        let to = self.nodes[to].id;
         self.job(shard, |job| Change::MoveReplica(v1::MoveReplica { job, from, to, bytes_per_second: 0 })).await;
     }
 
@@ -288,6 +293,16 @@ impl TestCluster {
     pub fn restart(&mut self, node: usize) {
         let process = NodeProcess::start(&self.nodes[node].folder, &[]);
         self.nodes[node].process = Some(process);
+    }
+
+    /// Restarts a node that is killed without what its disks held, at its old address. Returns which node it was.
+    pub async fn restart_without_disks(&mut self, node: usize) -> u64 {
+        for disk in ["root", "hot", "warm", "cold"] {
+            std::fs::remove_dir_all(self.nodes[node].folder.path().join(disk)).unwrap();
+        }
+        self.restart(node);
+        let id = self.status(node).await.node_id;
+        std::mem::replace(&mut self.nodes[node].id, id)
     }
 
     pub fn stop(self) {
