@@ -169,6 +169,40 @@ fn pause_rate_and_cancel_reach_the_job_and_each_is_asked_once() {
 }
 
 #[test]
+fn a_move_to_a_node_that_is_lost_is_undone_unless_the_members_have_changed() {
+    let mut told = shard();
+    told.job = Some(job());
+    let lost = |mut nodes: Known, node: u64| {
+        nodes.get_mut(&node).unwrap().ago = Duration::from_secs(31);
+        nodes
+    };
+    let undone = following(&MOVE, Desired::Run).next(&lost(known(told.clone()), 3));
+    assert!(control(&undone).cancel);
+    assert_eq!(undone.words, "node 3 is lost: what was begun is undone");
+    assert_eq!(following(&MOVE, Desired::Run).next(&lost(known(told.clone()), 2)).ask, None, "it is being replaced");
+    let mut heard = lost(known(told.clone()), 3);
+    heard.get_mut(&1).unwrap().status.round_trips = vec![v1::RoundTrip { node: 3, micros: 100, heard_ms_ago: 500 }];
+    assert_eq!(following(&MOVE, Desired::Run).next(&heard).ask, None, "the other nodes hear it");
+    // One that came back without its disks is another one under its name.
+    let mut replaced = known(told.clone());
+    replaced.get_mut(&3).unwrap().ago = Duration::from_secs(4);
+    replaced.get_mut(&4).unwrap().name = "main-3".to_owned();
+    assert!(control(&following(&MOVE, Desired::Run).next(&replaced)).cancel);
+
+    told.job = Some(v1::ShardJob { leaving_witness: 12, ..job() });
+    assert!(control(&following(&MOVE, Desired::Run).next(&lost(known(told.clone()), 2))).cancel, "for its new witness");
+    told.job = Some(v1::ShardJob { cut_over: true, ..job() });
+    assert_eq!(following(&MOVE, Desired::Run).next(&lost(known(told.clone()), 3)).ask, None);
+    told.job = None;
+    told.ended = vec![v1::ShardJob { outcome: "Cancelled".to_owned(), ..job() }];
+    let ended = following(&MOVE, Desired::Run).next(&lost(known(told), 3));
+    assert_eq!(
+        (ended.phase, ended.words.as_str()),
+        (MigrationPhase::Failed, "node 3 was lost; what was begun is undone")
+    );
+}
+
+#[test]
 fn after_the_cut_over_cancel_and_pause_are_refused_and_the_move_goes_on() {
     let mut told = shard();
     told.job = Some(v1::ShardJob { cut_over: true, ..job() });

@@ -9,7 +9,7 @@ use thermocline_planner::{Change, NodeId, ShardId};
 use thermocline_proto::v1;
 use thermocline_proto::v1::change_shard_request::Change as Ask;
 
-use crate::rebalance::{Known, led};
+use crate::rebalance::{Known, is_lost, led};
 
 /// A learner that lacks no more entries than this is being compared.
 const NEAR: u64 = 128;
@@ -106,7 +106,7 @@ impl Following<'_> {
 
     fn job(&self, known: &Known, told: &v1::ShardStatus) -> Step {
         if let Some(job) = told.job.as_ref().filter(|job| job.job == self.job) {
-            return self.running(told, job);
+            return self.running(known, told, job);
         }
         if let Some(ended) = told.ended.iter().find(|ended| ended.job == self.job) {
             return self.ended(known, ended);
@@ -152,13 +152,20 @@ impl Following<'_> {
         })
     }
 
-    fn running(&self, told: &v1::ShardStatus, job: &v1::ShardJob) -> Step {
+    fn running(&self, known: &Known, told: &v1::ShardStatus, job: &v1::ShardJob) -> Step {
         let (phase, progress, words) = stage(told, job);
         let mut step = step(phase, progress, words.to_owned());
         step.bytes = Some(job.copied_bytes);
         let mut control = v1::ControlJob { job: self.job, paused: None, bytes_per_second: None, cancel: false };
         match self.desired {
             _ if job.cancelled => step.words = "what was begun is undone".to_owned(),
+            // It would wait for that node for ever, and nothing else could be done for the shard meanwhile.
+            _ if !job.cut_over
+                && let Some(lost) = lost_arrival(known, job) =>
+            {
+                step.words = format!("{lost} is lost: what was begun is undone");
+                control.cancel = true;
+            }
             Desired::Cancel | Desired::Pause if job.cut_over => {
                 step.refused = Some(format!(
                     "{:?} is too late: the members of the shard have changed, and what is left of the move is done",
@@ -202,7 +209,11 @@ impl Following<'_> {
             "Cancelled" if self.desired == Desired::Cancel => {
                 step(MigrationPhase::Cancelled, 0, "cancelled; the members are as before".to_owned())
             }
-            "Cancelled" => step(MigrationPhase::Failed, 0, "the copy was not what it was copied from".to_owned()),
+            "Cancelled" => {
+                let lost = lost_arrival(known, ended).map(|lost| format!("{lost} was lost; what was begun is undone"));
+                let words = lost.unwrap_or_else(|| "the copy was not what it was copied from".to_owned());
+                step(MigrationPhase::Failed, 0, words)
+            }
             _ => step(MigrationPhase::Failed, 0, ended.message.clone()),
         }
     }
@@ -217,6 +228,13 @@ impl Step {
 
 const fn step(phase: MigrationPhase, progress: i32, words: String) -> Step {
     Step { phase, progress, words, ask: None, refused: None, bytes: None }
+}
+
+/// A node that a new replica of a job should come to, and that is lost.
+fn lost_arrival(known: &Known, job: &v1::ShardJob) -> Option<NodeId> {
+    // Of an exchange the new witness comes to where the data replica was.
+    let witness_to = if job.leaving_witness == 0 { 0 } else { job.from };
+    [job.to, witness_to].into_iter().find(|node| is_lost(known, *node)).map(NodeId)
 }
 
 /// How far a job is, by the members of its shard.

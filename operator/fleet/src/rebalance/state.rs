@@ -10,6 +10,7 @@ use thermocline_planner::fleet::{
     Availability, FleetParts, MoveRecord, Node, NodeLoad, OpenMove, OpenPhase, Replica, Role, Shard, ShardLoad,
     ShardTimes, SplitKey, Tier,
 };
+use thermocline_planner::policy::defaults::NODE_LOST_AFTER;
 use thermocline_planner::{
     Change, Epoch, HealthSignals, LogId, Moment, NodeId, Priority, Reason, ReplicaId, ShardId, TierRank, Zone,
 };
@@ -79,6 +80,26 @@ pub fn named(known: &Known, name: &str) -> Option<u64> {
     last.or_else(|| name.strip_prefix("unknown-")?.parse().ok().filter(|node| known.contains_key(node)))
 }
 
+/// How long nobody has heard a node, neither the fleet nor another node.
+fn silent_for(heard: &Heard, known: &Known) -> Duration {
+    let others = known.values().filter(|other| other.status.node_id != heard.status.node_id);
+    let peers = others.filter_map(|other| {
+        let trip = other.status.round_trips.iter().find(|trip| trip.node == heard.status.node_id)?;
+        Some(Duration::from_millis(trip.heard_ms_ago) + other.ago)
+    });
+    peers.chain([heard.ago]).min().unwrap_or(heard.ago)
+}
+
+/// Whether nothing is to be expected of a node any more: it was silent for as long as the planner waits before it replaces what
+/// was there, or another one, whose disks are new, has its name.
+#[must_use]
+pub fn is_lost(known: &Known, node: u64) -> bool {
+    known.get(&node).is_some_and(|heard| {
+        let is_away = silent_for(heard, known) >= NODE_LOST_AFTER;
+        is_away || (!heard.is_fresh() && named(known, &heard.name).is_some_and(|now| now != node))
+    })
+}
+
 /// What the planner judges.
 #[must_use]
 pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment) -> FleetParts {
@@ -130,13 +151,8 @@ fn running(change: Change) -> OpenMove {
 
 fn node(pool: &str, heard: &Heard, known: &Known, now: Moment) -> Node {
     let status = &heard.status;
-    let peers = known.values().filter(|other| other.status.node_id != status.node_id).filter_map(|other| {
-        let trip = other.status.round_trips.iter().find(|trip| trip.node == status.node_id)?;
-        Some(Duration::from_millis(trip.heard_ms_ago) + other.ago)
-    });
-    let silent_for = peers.chain([heard.ago]).min().unwrap_or(heard.ago);
-    let availability =
-        if heard.ago < FRESH { Availability::Live } else { Availability::Silent { since: now - silent_for } };
+    let since = now - silent_for(heard, known);
+    let availability = if heard.ago < FRESH { Availability::Live } else { Availability::Silent { since } };
     let load = status.load.unwrap_or_default();
     let operations = status.operations.unwrap_or_default();
     let zones: BTreeMap<u64, &str> =
@@ -231,10 +247,10 @@ fn shard(told: &v1::ShardStatus, pool: &str, by: &Heard, known: &Known) -> Shard
     let replica = |member: &v1::MemberStatus| Replica {
         id: ReplicaId(member.replica),
         node: NodeId(member.node),
-        role: match (member.witness, member.votes) {
-            (true, _) => Role::Witness,
+        role: match (member.witness, member.votes && !comes_beside(told, member)) {
+            (true, true) => Role::Witness,
             (false, true) => Role::Data,
-            (false, false) => Role::Learner,
+            (_, false) => Role::Learner,
         },
         leader: told.leads && member.replica == told.replica,
         lag: member.lag.unwrap_or_default(),
@@ -267,6 +283,12 @@ fn shard(told: &v1::ShardStatus, pool: &str, by: &Heard, known: &Known) -> Shard
     }
 }
 
+/// Whether a member comes to where another one goes from: while the members change, both vote, and the old one counts.
+fn comes_beside(told: &v1::ShardStatus, member: &v1::MemberStatus) -> bool {
+    let elder = |other: &v1::MemberStatus| other.node == member.node && other.votes && other.replica < member.replica;
+    told.members.iter().any(elder)
+}
+
 fn split_key(of: &v1::SplitKey) -> SplitKey {
     SplitKey { key: of.key.to_vec(), load_left: finite(of.load_left), bytes_left: finite(of.bytes_left) }
 }
@@ -278,7 +300,10 @@ fn change(told: &v1::ShardStatus, job: &v1::ShardJob) -> Change {
     match job.kind.as_str() {
         "AddReplica" => Change::AddReplica { shard, role, to },
         "RemoveReplica" => Change::RemoveReplica { shard, replica, role, from },
-        _ => Change::MoveReplica { shard, replica, role, from, to, exchange: None },
+        _ => {
+            let exchange = Some(ReplicaId(job.leaving_witness)).filter(|witness| witness.0 != 0);
+            Change::MoveReplica { shard, replica, role, from, to, exchange }
+        }
     }
 }
 

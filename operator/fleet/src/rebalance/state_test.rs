@@ -123,6 +123,31 @@ fn a_shard_whose_leader_is_at_work_on_a_job_is_left_alone() {
 }
 
 #[test]
+fn replicas_that_trade_places_are_beside_each_other_for_a_while_and_count_as_before() {
+    let members = [(10, 1, false), (11, 2, false), (12, 3, true), (13, 3, false), (14, 2, true)];
+    let learn = |count: usize| {
+        let mut told = shard(1, 10, true, &members);
+        told.members.iter_mut().skip(3).take(count).for_each(|member| member.votes = false);
+        told.job = Some(v1::ShardJob {
+            kind: "ExchangeReplica".to_owned(),
+            from: 2,
+            to: 3,
+            leaving: 11,
+            leaving_witness: 12,
+            ..v1::ShardJob::default()
+        });
+        named(vec![heard(1, 0, vec![told]), heard(2, 0, vec![]), heard(3, 0, vec![])])
+    };
+    for learners in [2, 0] {
+        let parts = fleet_parts(&desired(3), &learn(learners), &Moves::default(), NOW);
+        let state = FleetState::new(parts.clone()).unwrap();
+        let voters = state.shards()[0].replicas.iter().filter(|replica| replica.votes());
+        assert_eq!(voters.map(|replica| replica.id.0).collect::<Vec<_>>(), [10, 11, 12]);
+        assert!(matches!(parts.open[0].change, Change::MoveReplica { exchange: Some(ReplicaId(12)), .. }));
+    }
+}
+
+#[test]
 fn a_member_on_a_node_that_the_fleet_has_never_heard_is_on_a_stranger() {
     let members = [(10, 1, false), (11, 9, false), (12, 3, true)];
     let known = named(vec![heard(1, 0, vec![shard(1, 10, true, &members)]), heard(3, 0, vec![])]);

@@ -302,7 +302,12 @@ fn job(job: &Job, end: Option<&JobEnd>) -> v1::ShardJob {
     let kind = match job.kind {
         JobKind::Add { .. } => "AddReplica",
         JobKind::Remove { .. } => "RemoveReplica",
-        JobKind::Move { .. } | JobKind::Exchange { .. } => "MoveReplica",
+        JobKind::Move { .. } => "MoveReplica",
+        JobKind::Exchange { .. } => "ExchangeReplica",
+    };
+    let leaving_witness = match job.kind {
+        JobKind::Exchange { leaving_witness, .. } => leaving_witness.0,
+        _ => 0,
     };
     let outcome = match end.map(|end| end.outcome) {
         None => "",
@@ -325,6 +330,7 @@ fn job(job: &Job, end: Option<&JobEnd>) -> v1::ShardJob {
         witness: job.kind.arriving().is_some_and(|(_, _, role)| role == Role::Witness),
         leaving: job.kind.leaving().map_or(0, |(replica, _)| replica.0),
         bytes_per_second: job.bytes_per_second,
+        leaving_witness,
         ..v1::ShardJob::default()
     }
 }
