@@ -150,6 +150,18 @@ async fn a_node_that_lost_its_disks_never_gets_the_replicas_that_went_with_them_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_stops_without_waiting_for_whoever_watches_it() {
+    let mut cluster = TestCluster::grown(&["a", "b", "c"]).await;
+    let request = v1::StatusRequest { interval_ms: 100, once: false };
+    let mut stream = cluster.admin(1).await.status(request).await.unwrap().into_inner();
+    let watching = tokio::spawn(async move { while let Ok(Some(_)) = stream.message().await {} });
+    let log = cluster.stop_one(1);
+    assert!(!log.contains("the grace period passed"), "{log}");
+    watching.await.unwrap();
+    cluster.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clusters_own_keys_are_refused_to_users_and_a_foreign_cluster_is_not_joined() {
     let cluster = TestCluster::grown(&["a", "b", "c"]).await;
     let put = v1::PutRequest { key: vec![0xff, 0xff, 1].into(), ..v1::PutRequest::default() };

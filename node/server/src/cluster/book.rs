@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use thermocline_proto::replica::v1 as wire;
 use thermocline_shard::{NodeId, Role};
@@ -87,6 +87,7 @@ struct Kept {
 pub struct Book {
     path: PathBuf,
     kept: RwLock<Kept>,
+    writing: Mutex<()>,
 }
 
 impl Book {
@@ -108,7 +109,7 @@ impl Book {
             return Err(BookError::Foreign { path, found: kept.cluster, expected: cluster.to_owned() });
         }
         write(&path, &kept)?;
-        Ok(Self { path, kept: RwLock::new(kept) })
+        Ok(Self { path, kept: RwLock::new(kept), writing: Mutex::default() })
     }
 
     /// This node's number.
@@ -163,14 +164,19 @@ impl Book {
                 kept.meta_changed_at = meta_changed_at;
                 changed = true;
             }
-            changed.then(|| kept.clone())
+            changed
         };
-        if let Some(kept) = changed
-            && let Err(error) = write(&self.path, &kept)
-        {
+        if changed && let Err(error) = self.keep() {
             // What is in memory is enough until the next start, and then others tell it again.
             tracing::warn!(error = crate::telemetry::chain(&error), "the addresses of the cluster were not kept");
         }
+    }
+
+    /// Writes what is known by now: of several that do so at once each has all that was learnt before it began.
+    fn keep(&self) -> Result<(), BookError> {
+        let _one_at_a_time = self.writing.lock();
+        let kept = self.kept.read().clone();
+        write(&self.path, &kept)
     }
 
     /// What this node tells others.
@@ -236,6 +242,20 @@ mod tests {
         let book = Book::open(folder.path(), "c", 99).unwrap();
         assert_eq!(book.me(), NodeId(7));
         assert_eq!(book.node(NodeId(8)).unwrap().kv, "new:1");
+    }
+
+    #[test]
+    fn what_several_learn_at_once_is_kept_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let book = Book::open(folder.path(), "c", 7).unwrap();
+        std::thread::scope(|scope| {
+            for number in 8..40 {
+                let book = &book;
+                scope.spawn(move || book.learn(vec![node(number, "new:1", 1)], &[], 0));
+            }
+        });
+        drop(book);
+        assert_eq!(Book::open(folder.path(), "c", 7).unwrap().nodes().len(), 32);
     }
 
     #[test]

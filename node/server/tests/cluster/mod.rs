@@ -290,6 +290,12 @@ impl TestCluster {
         self.nodes[node].process.take().unwrap().kill();
     }
 
+    /// Has a node stop in order, and returns what it logged.
+    pub fn stop_one(&mut self, node: usize) -> String {
+        self.nodes[node].process.take().unwrap().stop();
+        std::fs::read_to_string(self.nodes[node].folder.path().join("node.log")).unwrap()
+    }
+
     pub fn restart(&mut self, node: usize) {
         let process = NodeProcess::start(&self.nodes[node].folder, &[]);
         self.nodes[node].process = Some(process);

@@ -39,11 +39,13 @@ pub(super) fn start(
         facade,
         stop,
         last: None,
+        told_the_end: false,
     };
     let messages = stream::unfold(Some(watcher), |watcher| async move {
         let mut watcher = watcher?;
         let message = watcher.next().await?;
-        let ended = watcher.once || message.is_err();
+        // Of a node that stops the last word is one, though its figures go on changing.
+        let ended = watcher.once || watcher.told_the_end || message.is_err();
         Some((message, (!ended).then_some(watcher)))
     });
     Ok(Box::pin(messages))
@@ -72,6 +74,7 @@ struct Watcher {
     changes: watch::Receiver<u64>,
     stop: CancellationToken,
     last: Option<(Instant, v1::NodeStatus)>,
+    told_the_end: bool,
 }
 
 impl Watcher {
@@ -96,6 +99,7 @@ impl Watcher {
             };
             if due {
                 self.last = Some((now, status.clone()));
+                self.told_the_end = stopping;
                 return Some(Ok(status));
             }
             if stopping {
@@ -118,6 +122,7 @@ fn same(told: &v1::NodeStatus, now: &v1::NodeStatus) -> bool {
         let mut status = status.clone();
         status.uptime_ms = 0;
         status.load = None;
+        status.round_trips.clear();
         if let Some(mover) = &mut status.mover {
             mover.last_classified_ms_ago = 0;
         }
@@ -142,7 +147,9 @@ mod tests {
     #[test]
     fn time_and_load_alone_are_no_change() {
         let told = v1::NodeStatus::default();
-        let later = v1::NodeStatus { uptime_ms: 5, load: Some(v1::DeviceLoad::default()), ..told.clone() };
+        let round_trips = vec![v1::RoundTrip { node: 2, micros: 90, heard_ms_ago: 700 }];
+        let load = Some(v1::DeviceLoad::default());
+        let later = v1::NodeStatus { uptime_ms: 5, load, round_trips, ..told.clone() };
         assert!(same(&told, &later));
         let other = v1::NodeStatus { policy_generation: 1, ..told.clone() };
         assert!(!same(&told, &other));
