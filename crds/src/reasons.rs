@@ -27,6 +27,10 @@ pub enum Reason {
     TierDamaged,
     /// A process was stopped on request.
     Stopped,
+    /// A node gives away what it holds; the message says how many replicas are left.
+    Draining,
+    /// A node is empty and does not run, as `spec.offline` asks.
+    Offline,
     /// Reconciliation is switched off by `spec.pause`.
     Paused,
     /// Something the object names does not exist yet; the message says what.
@@ -78,6 +82,8 @@ impl Reason {
             Self::OutOfSpace => "OutOfSpace",
             Self::TierDamaged => "TierDamaged",
             Self::Stopped => "Stopped",
+            Self::Draining => "Draining",
+            Self::Offline => "Offline",
             Self::Paused => "Paused",
             Self::ReferenceNotFound => "ReferenceNotFound",
             Self::InvalidSpec => "InvalidSpec",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use thermocline_engine::{
-    Cancel, Durability, Engine, EngineError, Environment, KeyRange, MoveRequest, ScanOptions, chain,
+    Cancel, Durability, Engine, EngineError, EngineStats, Environment, KeyRange, MoveRequest, ScanOptions, chain,
 };
 use thermocline_tests::crash::history::value_of;
 use thermocline_tests::crash::store;
@@ -52,13 +52,27 @@ fn log_bytes(base: &Path) -> u64 {
     files.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
+/// Its figures once filling has no consequences any more: the flush of the last buffer may pass a limit after the last write.
+fn at_rest(engine: &Engine) -> EngineStats {
+    let mut last = engine.stats();
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let now = engine.stats();
+        let figures = |of: &EngineStats| (of.stall, of.stall_events);
+        if figures(&now) == figures(&last) {
+            return now;
+        }
+        last = now;
+    }
+}
+
 fn writes_do_not_wait(devices: &Devices) -> Result<()> {
     let engine = open(devices);
     for round in 0..2 {
         (0..MOVED_KEYS).for_each(|index| put(&engine, &key(index), round));
     }
     // Filling at full speed may stall a store this small on its own flushes; what counts is what the slow device adds.
-    let filled = engine.stats();
+    let filled = at_rest(&engine);
     devices.throttle("cold", Some(RATE))?;
     let (done, puts, slowest, widest) =
         (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));

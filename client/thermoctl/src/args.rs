@@ -1,5 +1,7 @@
 //! The command line: every command, option and default, as `--help` shows them.
 
+mod objects;
+
 use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +13,8 @@ use crate::{
     transfer::FileFormat,
     workload::Builtin,
 };
+
+pub use objects::{DeleteArguments, DrainArguments, ManifestArguments, ObjectArguments};
 
 /// Reads, writes and watches a Thermocline cluster, and runs one on this machine.
 #[derive(Debug, Parser)]
@@ -97,6 +101,8 @@ pub enum Command {
     Describe(ObjectArguments),
     /// Delete an object
     Delete(DeleteArguments),
+    /// Have a node give away everything it holds and stop, or take that back
+    Drain(DrainArguments),
     /// Check manifests against schemas and rules, without a cluster
     Validate(ManifestArguments),
     /// Print a completion script for a shell
@@ -494,34 +500,6 @@ pub struct DemoArguments {
     /// Stop the fleet at the end, on a terminal too
     #[arg(long)]
     pub exit: bool,
-}
-
-/// Manifests.
-#[derive(Debug, Args)]
-pub struct ManifestArguments {
-    /// A folder of manifests, or one manifest; - reads standard input
-    #[arg(short, long, value_name = "FILE", required = true)]
-    pub file: Vec<PathBuf>,
-}
-
-/// An object.
-#[derive(Debug, Args)]
-pub struct ObjectArguments {
-    /// Its kind, e.g. storagetier or tct; or KIND/NAME
-    pub kind: String,
-    /// Its name
-    pub name: Option<String>,
-}
-
-/// `delete`
-#[derive(Debug, Args)]
-pub struct DeleteArguments {
-    /// Which object
-    #[command(flatten)]
-    pub object: ObjectArguments,
-    /// Also a pool that holds data: its nodes stop, their folders stay
-    #[arg(long)]
-    pub yes: bool,
 }
 
 #[cfg(test)]

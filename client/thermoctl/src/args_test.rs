@@ -41,6 +41,7 @@ fn the_commands_are_those_that_scripts_rely_on() {
             "apply",
             "describe",
             "delete",
+            "drain",
             "validate",
             "completion"
         ]

@@ -108,10 +108,11 @@ fn temperatures(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
 pub enum Mode {
     /// The planner.
     Auto,
-    /// A person, for each: the planner's proposals are Migrations that wait for `approved: true`, and expire after an hour.
+    /// A person, for each: the planner's proposals are Migrations that wait for `approved: true`, and expire after an hour. What
+    /// restores lost copies or empties a node that is to go, and splits, which move nothing, do not wait.
     #[default]
     Propose,
-    /// Nobody: nothing is proposed. What a person asks for is done.
+    /// Nobody: nothing is proposed but what would not wait for approval either. What a person asks for is done.
     Paused,
 }
 

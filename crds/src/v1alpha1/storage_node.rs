@@ -28,6 +28,7 @@ use crate::schema::{cluster_name, count, immutable, pool_name};
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Address", type_ = "string", json_path = ".status.kvAddress"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Restarts", type_ = "integer", json_path = ".status.restarts"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = name_rule(NodeName::MAX)
@@ -46,6 +47,10 @@ pub struct StorageNodeSpec {
     #[serde(default)]
     #[x_kube(validation = immutable("range"))]
     pub range: NodeRange,
+    /// Whether the node is to give away everything and then stay stopped. Taken back, it stops giving away, or is started again. Has
+    /// no effect where the pool has no `replication`.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// A half-open range of keys; an empty bound is none.
@@ -78,6 +83,10 @@ pub enum NodeState {
     NotReady,
     /// Does not run.
     Stopped,
+    /// Serves, and gives away what it holds: `offline` asks for it, or its pool has become smaller.
+    Draining,
+    /// Is empty and does not run, as `offline` asks.
+    Offline,
 }
 
 /// One tier on a node.
@@ -120,6 +129,10 @@ pub struct StorageNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "count")]
     pub restarts: Option<i64>,
+    /// Replicas of shards that are on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "count")]
+    pub replicas: Option<i64>,
     /// The version that it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -142,6 +155,8 @@ pub struct ValidatedNode {
     pub pool: PoolName,
     /// The keys it owns.
     pub range: NodeRange,
+    /// Whether it is to be empty and stopped.
+    pub offline: bool,
 }
 
 impl TryFrom<&StorageNodeSpec> for ValidatedNode {
@@ -152,6 +167,7 @@ impl TryFrom<&StorageNodeSpec> for ValidatedNode {
             cluster: field("spec.cluster", &spec.cluster)?,
             pool: field("spec.pool", &spec.pool)?,
             range: spec.range.clone(),
+            offline: spec.offline,
         })
     }
 }

@@ -49,6 +49,8 @@ const LEAST_MEMORY: &str = "64Mi";
 )]
 #[x_kube(validation = Rule::new("has(self.replication) == has(oldSelf.replication)")
     .message("replication cannot be added or taken away: data does not follow; create another pool"))]
+#[x_kube(validation = Rule::new("has(self.replication) || self.replicas == oldSelf.replicas")
+    .message("replicas cannot be changed without replication: every node owns a fixed range alone"))]
 #[x_kube(validation = Rule::new("!has(self.replication) || self.replicas >= self.replication.data + (self.replication.witness ? 1 : 0)")
     .message("there are too few nodes for the replication: no two replicas of a shard are on one node"))]
 #[serde(rename_all = "camelCase")]
@@ -57,10 +59,10 @@ pub struct StoragePoolSpec {
     #[schemars(schema_with = "cluster_name")]
     #[x_kube(validation = immutable("cluster"))]
     pub cluster: String,
-    /// Nodes of the pool. Cannot be changed: every node owns a fixed range, which would have to move.
+    /// Nodes of the pool. With `replication` it can be changed: new nodes are given replicas, and the last ones are emptied before
+    /// they go, for which there must be room on the others. Without, every node owns a fixed range, and it stays as it is.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 1, max = 32))]
-    #[x_kube(validation = immutable("replicas"))]
     pub replicas: i32,
     /// How often data is kept. Without it every node keeps its keys alone. It can be changed, not added or taken away.
     #[serde(default, skip_serializing_if = "Option::is_none")]

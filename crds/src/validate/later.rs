@@ -6,7 +6,7 @@ use super::path::{FieldPath, Step};
 const NOT_YET: &str = "which this version does not have";
 
 /// Kind, field, what it is for, what to do instead.
-const FIELDS: [(&str, &str, &str, &str); 13] = [
+const FIELDS: [(&str, &str, &str, &str); 12] = [
     ("StorageCluster", "spec.image", "names the image of the pods of a cluster", "use `version`"),
     ("StorageCluster", "spec.defaults", "gives defaults for pools", "write them in each StoragePool"),
     (
@@ -21,7 +21,6 @@ const FIELDS: [(&str, &str, &str, &str); 13] = [
     ("StoragePool", "spec.spread", "spreads replicas over zones and nodes", "leave it out"),
     ("StoragePool", "spec.tiers.storageClassName", "chooses the volumes of pods", "leave it out"),
     ("StorageTier", "spec.storageClassName", "chooses the volumes of pods", "leave it out"),
-    ("StorageNode", "spec.offline", "moves a node's replicas away", "stop the node's fleet, or delete its pool"),
     ("MigrationPolicy", "spec.triggers", "starts moves between nodes", "use `temperatures` for moves between media"),
     ("MigrationPolicy", "spec.cooldown", "parts moves between nodes", "use `minResidency` for moves between media"),
     ("MigrationPolicy", "spec.windows", "limits moves to times of the day", "use `tiering: Paused` and `Auto` in turn"),

@@ -112,7 +112,8 @@ impl<H: Home> Controller<H> {
         let observed = self.home.observe().await?;
         let statuses = self.watches.latest();
         self.keep_ahead(&statuses, &objects);
-        let desired = desired::desired(&objects, self.home.placement(), &mut self.memory);
+        let mut desired = desired::desired(&objects, self.home.placement(), &mut self.memory);
+        desired.release(|node| self.migrations.is_empty(node));
         self.watch(&desired, &observed);
         self.tell_ends(&observed).await;
         let (silent, held) = (self.watches.silent(), held_tiers(&objects));
@@ -217,7 +218,7 @@ impl<H: Home> Controller<H> {
         }
         // Of a pool that was deleted, also while nobody supervised.
         let nodes = objects.iter().filter(|object| object.kind() == Kind::StorageNode).map(Object::name);
-        for gone in nodes.filter(|name| desired.is_left_over(name)) {
+        for gone in nodes.filter(|name| desired.is_left_over(name) && !desired.offline.contains(*name)) {
             self.home.forget_node(gone).await?;
         }
         Ok(())
@@ -243,7 +244,11 @@ impl<H: Home> Controller<H> {
         | Action::SetTiers(name)) = action;
         if let Action::Stop(name) = action {
             self.home.stop(name).await?;
-            self.note(Kind::StorageNode, name, "Stopping", "nothing asks for it any more; its data stays").await;
+            let why = match desired.offline.contains(name) {
+                true => "it has given away everything, as spec.offline asks",
+                false => "nothing asks for it any more; what is on its disks stays",
+            };
+            self.note(Kind::StorageNode, name, "Stopping", why).await;
             return Ok(());
         }
         let Some(node) = desired.nodes.get(name) else {

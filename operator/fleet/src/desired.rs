@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use thermocline_crds::names::PoolName;
 use thermocline_crds::v1alpha1::{
-    MigrationPolicy, Mode, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedReplication, ValidatedTier,
+    MigrationPolicy, Mode, NodeState, ValidatedCluster, ValidatedPolicy, ValidatedPool, ValidatedReplication,
+    ValidatedTier,
 };
 use thermocline_crds::{Kind, Object, Validated};
 use thermocline_node_config::{Listen, NodeConfig, ShardsConfig};
@@ -33,6 +35,17 @@ pub struct DesiredNode {
     pub mode: Mode,
     /// How often its pool keeps data; `None`: the node keeps its keys alone.
     pub replication: Option<ValidatedReplication>,
+    /// Why it is to give away everything, if it is.
+    pub leaving: Option<Leaving>,
+}
+
+/// Why a node gives away everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// `spec.offline` of the node asks for it.
+    Offline,
+    /// Its pool has become smaller.
+    PoolShrank,
 }
 
 /// What the fleet should be.
@@ -40,8 +53,10 @@ pub struct DesiredNode {
 pub struct Desired {
     /// Whether nothing is to be changed.
     pub paused: bool,
-    /// The nodes by name.
+    /// The nodes that are to run, by name.
     pub nodes: BTreeMap<String, DesiredNode>,
+    /// Nodes that have given away everything, as `spec.offline` asks, and do not run.
+    pub offline: BTreeSet<String>,
     /// Per pool, the policy in force; none where the defaults are.
     pub policy_of_pool: BTreeMap<String, String>,
     /// Per policy that governs less than it is for: the policies that win over it.
@@ -53,6 +68,18 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// Lets those that leave and are empty stop.
+    pub fn release(&mut self, is_empty: impl Fn(&str) -> bool) {
+        let offline = &mut self.offline;
+        self.nodes.retain(|name, node| {
+            let stays = node.leaving.is_none() || !is_empty(name);
+            if !stays && node.leaving == Some(Leaving::Offline) {
+                offline.insert(name.clone());
+            }
+            stays
+        });
+    }
+
     /// Whether nothing asks for a node any more, as far as that is known.
     #[must_use]
     pub fn is_left_over(&self, node: &str) -> bool {
@@ -134,8 +161,21 @@ fn add_pool(
         zone: String::new(),
         advertise: None,
     });
-    for (index, range) in ranges.iter().enumerate() {
+    // Those behind the last one were the pool's before it became smaller, and have data of its shards.
+    let whole = (String::new(), String::new());
+    let surplus = parts.surplus(pool).into_iter().map(|index| (index, &whole));
+    for (index, range) in ranges.iter().enumerate().chain(surplus) {
         let name = node_name(pool_name, index);
+        let own = parts.nodes.get(name.as_str()).filter(|_| pool.replication.is_some());
+        if own.is_some_and(|own| own.offline && own.is_at_rest) {
+            desired.offline.insert(name);
+            continue;
+        }
+        let leaving = match own {
+            _ if index >= pool.replicas => Some(Leaving::PoolShrank),
+            Some(own) if own.offline => Some(Leaving::Offline),
+            _ => None,
+        };
         let folder = placement.nodes_folder.join(&name);
         let config = render::node_config(&NodeSource {
             cluster,
@@ -155,6 +195,7 @@ fn add_pool(
             policy: policy_message(chosen.map(|(_, policy)| *policy), faster, policy.generation),
             tiers: v1::SetTiersRequest { generation: tiers_generation, tiers: settings.clone() },
             replication: pool.replication,
+            leaving,
             mode: chosen.map_or(Mode::Propose, |(_, policy)| policy.mode),
         };
         desired.nodes.insert(name, node);
@@ -206,7 +247,16 @@ struct Parts<'a> {
     tiers: BTreeMap<&'a str, ValidatedTier>,
     pools: BTreeMap<&'a str, ValidatedPool>,
     policies: Vec<(&'a MigrationPolicy, ValidatedPolicy)>,
+    nodes: BTreeMap<&'a str, OwnNode>,
     invalid: Vec<(Kind, String, String)>,
+}
+
+/// A node that has an object.
+struct OwnNode {
+    pool: PoolName,
+    offline: bool,
+    /// Its status says that it was emptied.
+    is_at_rest: bool,
 }
 
 impl<'a> Parts<'a> {
@@ -217,6 +267,7 @@ impl<'a> Parts<'a> {
             tiers: BTreeMap::new(),
             pools: BTreeMap::new(),
             policies: Vec::new(),
+            nodes: BTreeMap::new(),
             invalid: Vec::new(),
         };
         for object in objects {
@@ -234,6 +285,11 @@ impl<'a> Parts<'a> {
                 (Ok(Validated::MigrationPolicy(policy)), Object::MigrationPolicy(raw)) => {
                     parts.policies.push((raw, policy));
                 }
+                (Ok(Validated::StorageNode(node)), Object::StorageNode(raw)) => {
+                    let is_at_rest = raw.status.as_ref().is_some_and(|status| status.state == NodeState::Offline);
+                    let node = OwnNode { pool: node.pool, offline: node.offline, is_at_rest };
+                    parts.nodes.insert(object.name(), node);
+                }
                 (Ok(_), _) => {}
                 (Err(error), _) => {
                     parts.invalid.push((object.kind(), object.name().to_owned(), error.to_string()));
@@ -241,6 +297,35 @@ impl<'a> Parts<'a> {
             }
         }
         parts
+    }
+
+    /// Why not so many nodes of a pool can be offline.
+    fn too_few_stay(&self, pool: &ValidatedPool) -> Option<String> {
+        let names: Vec<String> = (0..pool.replicas).map(|index| node_name(pool.name.as_str(), index)).collect();
+        let is_offline = |name: &&String| self.nodes.get(name.as_str()).is_some_and(|node| node.offline);
+        let offline: Vec<&str> = names.iter().filter(is_offline).map(String::as_str).collect();
+        let first = offline.first()?;
+        let Some(replication) = pool.replication else {
+            return Some(format!(
+                "{first} cannot be offline: its pool has no replication, so nobody can take its keys"
+            ));
+        };
+        let (needed, stay) = (replication.data + usize::from(replication.witness), names.len() - offline.len());
+        (stay < needed).then(|| {
+            format!(
+                "{} cannot be offline: a shard of {} needs {needed} nodes, and {stay} of {} would stay; give the pool more `replicas` first",
+                offline.join(" and "),
+                pool.name,
+                names.len()
+            )
+        })
+    }
+
+    /// The numbers of nodes that a pool with replication had before it became smaller.
+    fn surplus(&self, pool: &ValidatedPool) -> Vec<usize> {
+        let of_pool = self.nodes.iter().filter(|(_, node)| pool.replication.is_some() && node.pool == pool.name);
+        let numbers = of_pool.filter_map(|(name, _)| name.rsplit_once('-')?.1.parse().ok());
+        numbers.filter(|number| *number >= pool.replicas).collect()
     }
 
     /// The tiers of a pool, fastest first, each with the size that holds in it.
@@ -292,6 +377,8 @@ pub fn refusals(objects: &[Object]) -> Vec<String> {
             pools.join(", ")
         ));
     }
+    let parts = Parts::of(objects);
+    refused.extend(parts.pools.values().filter_map(|pool| parts.too_few_stay(pool)));
     refused
 }
 

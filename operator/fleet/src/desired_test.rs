@@ -203,3 +203,75 @@ fn fields_without_effect_are_told() {
     assert_eq!(ignored(&objects(text)[0]), ["StorageCluster/demo: metadata.namespace is ignored outside Kubernetes"]);
     assert_eq!(ignored(&objects(ALL)[0]), Vec::<String>::new());
 }
+
+const REPLICATED: &str = "
+{apiVersion: thermocline.dev/v1alpha1, kind: StorageCluster, metadata: {name: demo}, spec: {version: 0.1.0}}
+---
+{apiVersion: thermocline.dev/v1alpha1, kind: StorageTier, metadata: {name: hot},
+ spec: {cluster: demo, rank: 0, medium: NVMe, size: 1Gi}}
+---
+{apiVersion: thermocline.dev/v1alpha1, kind: StoragePool, metadata: {name: main},
+ spec: {cluster: demo, replicas: 4, replication: {}, tiers: [{name: hot}]}}
+";
+
+fn node(name: &str, offline: bool) -> String {
+    format!(
+        "---\n{{apiVersion: thermocline.dev/v1alpha1, kind: StorageNode, metadata: {{name: {name}}},
+ spec: {{cluster: demo, pool: main, offline: {offline}}}}}\n"
+    )
+}
+
+fn leaving(desired: &Desired) -> Vec<(&str, Leaving)> {
+    desired.nodes.iter().filter_map(|(name, node)| Some((name.as_str(), node.leaving?))).collect()
+}
+
+#[test]
+fn nodes_that_a_pool_has_no_place_for_any_more_run_on_until_they_are_empty() {
+    let smaller = format!("{REPLICATED}{}{}", node("main-3", false), node("main-0", false));
+    let smaller = smaller.replace("replicas: 4", "replicas: 3");
+    let mut desired = of(&objects(&smaller), &mut Memory::default());
+    assert_eq!(desired.nodes.len(), 4);
+    assert_eq!(leaving(&desired), [("main-3", Leaving::PoolShrank)]);
+    assert!(!desired.is_left_over("main-3"));
+    desired.release(|_| false);
+    assert_eq!(desired.nodes.len(), 4);
+    desired.release(|_| true);
+    assert!(desired.is_left_over("main-3") && desired.nodes.len() == 3 && desired.offline.is_empty());
+    // The pool has a place for it again before it was empty.
+    assert_eq!(leaving(&of(&objects(&smaller.replace("replicas: 3", "replicas: 4")), &mut Memory::default())), []);
+}
+
+#[test]
+fn a_node_that_is_to_be_offline_runs_until_it_is_empty_and_then_not_until_it_is_wanted_again() {
+    let with = |offline, state| {
+        let mut objects = objects(&format!("{REPLICATED}{}", node("main-1", offline)));
+        let Some(Object::StorageNode(node)) = objects.last_mut() else { panic!("it is the last one") };
+        node.status.get_or_insert_default().state = state;
+        objects
+    };
+    let mut desired = of(&with(true, NodeState::Ready), &mut Memory::default());
+    assert_eq!(leaving(&desired), [("main-1", Leaving::Offline)]);
+    desired.release(|_| true);
+    assert!(desired.is_left_over("main-1") && desired.offline.contains("main-1"), "it is stopped, and known");
+    // Nobody hears one that does not run: its status says that it was empty.
+    let desired = of(&with(true, NodeState::Offline), &mut Memory::default());
+    assert!(!desired.nodes.contains_key("main-1") && desired.offline.contains("main-1"));
+    let desired = of(&with(false, NodeState::Offline), &mut Memory::default());
+    assert!(desired.nodes.contains_key("main-1") && desired.offline.is_empty());
+}
+
+#[test]
+fn so_many_nodes_cannot_be_offline_that_a_shard_has_no_place() {
+    let with = |nodes: &[&str]| {
+        let nodes: String = nodes.iter().map(|name| node(name, true)).collect();
+        refusals(&objects(&format!("{REPLICATED}{nodes}")))
+    };
+    assert_eq!(with(&["main-1"]), Vec::<String>::new());
+    assert!(
+        with(&["main-1", "main-2"])[0].contains("needs 3 nodes, and 2 of 4 would stay"),
+        "{:?}",
+        with(&["main-1", "main-2"])
+    );
+    let alone = objects(&format!("{}{}", REPLICATED.replace("replication: {}, ", ""), node("main-1", true)));
+    assert!(refusals(&alone)[0].contains("no replication"), "{:?}", refusals(&alone));
+}

@@ -376,15 +376,17 @@ fn what_waits_gives_way_to_what_is_more_urgent_for_its_shard_and_what_runs_does_
 
 #[test]
 fn the_planner_sees_one_open_move_a_shard_and_those_that_have_ended() {
-    let two = [normal(), proposal(MOVE, Priority::High, Reason::Drain, true)];
+    let two = [normal(), proposal(MOVE, Priority::High, Reason::NodeOverload, true)];
     let mut objects = made(&propose(&two[..1], &[], NOW));
     objects.extend(made(&propose(&two[1..], &[], NOW)));
     let open = |objects: &[Object], mode| {
         let seen = moves(&items(objects), &known(shard()), |_| mode);
         seen.open.iter().map(|open| (open.reason, open.phase)).collect::<Vec<_>>()
     };
-    assert_eq!(open(&objects, Mode::Propose), [(Reason::Drain, OpenPhase::Proposed)]);
-    assert_eq!(open(&objects, Mode::Auto), [(Reason::Drain, OpenPhase::Approved)]);
+    assert_eq!(open(&objects, Mode::Propose), [(Reason::NodeOverload, OpenPhase::Proposed)]);
+    assert_eq!(open(&objects, Mode::Auto), [(Reason::NodeOverload, OpenPhase::Approved)]);
+    let declared = made(&propose(&[proposal(MOVE, Priority::High, Reason::Drain, false)], &[], NOW));
+    assert_eq!(open(&declared, Mode::Propose), [(Reason::Drain, OpenPhase::Approved)], "a person asked for it");
     let Object::Migration(first) = &mut objects[0] else { panic!() };
     first.status.get_or_insert_default().started_at = Some(Time(NOW));
     assert_eq!(open(&objects, Mode::Propose), [(Reason::Rebalance, OpenPhase::Running)]);

@@ -71,7 +71,9 @@ pub(crate) fn admit(view: &View<'_>, ledger: &mut Ledger, candidate: Candidate) 
     within_budget(view, ledger, policy, &candidate)?;
     target_takes_it(view, ledger, shard, &candidate)?;
     nobody_is_worse(view, ledger, policy, &candidate)?;
-    let waits = !candidate.change.leaves_nothing() && candidate.priority != Priority::Critical;
+    let waits = !candidate.change.leaves_nothing()
+        && candidate.priority != Priority::Critical
+        && !candidate.reason.is_declared();
     let needs_approval = policy.mode == Mode::Propose && waits;
     let forecast = Forecast::of(view, ledger, &candidate.change, candidate.effects);
     ledger.take(view, &candidate.change, candidate.priority, candidate.reason);
@@ -99,7 +101,7 @@ pub(crate) fn shard_is_free(
 ) -> Result<(), Refusal> {
     let policy = view.policies.of(&shard.pool);
     // What a person asks for is their decision.
-    if reason != Reason::Manual {
+    if !reason.is_declared() {
         pool_is_open(view, policy, &shard.pool, priority)?;
     }
     shard_has_no_move(ledger, shard, priority)?;

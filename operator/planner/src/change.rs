@@ -247,6 +247,12 @@ impl Reason {
     pub const fn must_happen(self) -> bool {
         matches!(self, Self::NodeFailure | Self::Drain | Self::Manual)
     }
+
+    /// Whether a person asked for it, so that no policy's mode holds it up.
+    #[must_use]
+    pub const fn is_declared(self) -> bool {
+        matches!(self, Self::Drain | Self::Manual)
+    }
 }
 
 impl Priority {

@@ -6,6 +6,7 @@ mod completion;
 mod del;
 mod delete;
 mod demo;
+mod drain;
 mod explain;
 mod export;
 mod fleet;
@@ -74,6 +75,7 @@ async fn dispatch(context: &Context, command: Command) -> Ended {
         Command::Apply(arguments) => objects::apply(context, &arguments.file).await,
         Command::Describe(arguments) => objects::describe(context, &arguments).await,
         Command::Delete(arguments) => objects::delete(context, &arguments).await,
+        Command::Drain(arguments) => drain::run(context, &arguments).await,
         Command::Validate(arguments) => objects::validate(context, &arguments),
         // Handled before a runtime is needed.
         Command::Completion { .. } | Command::Simulate(_) => Ok(ExitCode::Success),

@@ -1,6 +1,8 @@
 //! A pool that keeps its data on several nodes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use thermocline_client::Client;
@@ -104,4 +106,67 @@ async fn a_node_whose_disks_are_gone_is_replaced_while_writes_go_on_and_nothing_
     // Whether it held data or was the witness is the planner's choice.
     let described = fleet.ok(&["describe", "tcp", "main"]);
     assert!(described.contains("move the "), "{described}");
+}
+
+/// Writes in the background until it is told to stop; how many were acknowledged.
+fn writing(client: &Client) -> (Arc<AtomicBool>, tokio::task::JoinHandle<usize>) {
+    let (stop, client) = (Arc::new(AtomicBool::new(false)), client.clone());
+    let told = Arc::clone(&stop);
+    let written = tokio::spawn(async move {
+        let mut number = 0;
+        while !told.load(Ordering::SeqCst) {
+            client.put(format!("during{number:06}"), "value").await.unwrap();
+            number += 1;
+        }
+        number
+    });
+    (stop, written)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_grows_a_node_is_drained_and_comes_back_and_the_pool_shrinks_while_writes_go_on() {
+    let fleet = Fleet::new();
+    replicated(&fleet, 3);
+    let client = fleet.client().await;
+    for shard in [0, FIRST] {
+        whole(&client, shard).await;
+    }
+    let refused = fleet.refused(&["drain", "main-0"], 2);
+    assert!(refused.contains("needs 3 nodes, and 2 of 3 would stay"), "{refused}");
+    let (stop, written) = writing(&client);
+
+    let pool = |replicas: usize| {
+        let path = fleet.folder.path().join("scaled.yaml");
+        let text = fleet.ok(&["get", "tcp", "main", "-o", "yaml"]);
+        let old = text.lines().find(|line| line.trim_start().starts_with("replicas:")).unwrap().to_owned();
+        std::fs::write(&path, text.replacen(&old, &format!("  replicas: {replicas}"), 1)).unwrap();
+        fleet.ok(&["apply", "-f", path.to_str().unwrap()]);
+    };
+    pool(4);
+    let state = |name: &str| fleet.get(&["tcn", name])["status"]["state"].as_str().unwrap_or_default().to_owned();
+    until("the new node serves", || fleet.pids().iter().any(|(name, _)| name == "main-3").then_some(()));
+    until("the new node is ready", || (state("main-3") == "Ready").then_some(()));
+
+    fleet.ok(&["drain", "main-0"]);
+    assert_eq!(state("main-0"), "Offline");
+    assert!(fleet.pids().iter().all(|(name, _)| name != "main-0"), "it was stopped");
+    assert_eq!(condition(&fleet.get(&["tc", "demo"]), "Ready")["status"], "True", "nobody misses it");
+    fleet.ok(&["drain", "main-0", "--cancel"]);
+    until("it is ready again", || (state("main-0") == "Ready").then_some(()));
+
+    pool(3);
+    until("the last node was emptied and is gone", || {
+        let nodes = fleet.ok(&["get", "tcn", "-o", "json"]);
+        (!nodes.contains("main-3")).then_some(())
+    });
+    stop.store(true, Ordering::SeqCst);
+    let written = written.await.unwrap();
+    // It found the nodes by itself, though some that it knew are gone.
+    let client = fleet.client().await;
+    for number in (0..written).step_by(7) {
+        assert!(client.get(format!("during{number:06}")).await.unwrap().is_some(), "{number} of {written}");
+    }
+    for shard in [0, FIRST] {
+        whole(&client, shard).await;
+    }
 }

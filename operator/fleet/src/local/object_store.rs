@@ -139,8 +139,10 @@ impl ObjectStore {
         let mut planned: Vec<(Object, Change)> = Vec::new();
         for new in objects {
             let (kind, name) = (new.kind(), new.name().to_owned());
-            if kind == Kind::StorageNode {
-                wrong.push(format!("{kind}/{name}: nodes are made from their pool; apply the StoragePool instead"));
+            let exists = existing.iter().any(|old| old.kind() == kind && old.name() == name);
+            if kind == Kind::StorageNode && !exists {
+                let why = "nodes are made from their pool; apply the StoragePool with more `replicas` instead";
+                wrong.push(format!("{kind}/{name}: {why}"));
                 continue;
             }
             if planned.iter().any(|(other, _)| other.kind() == kind && other.name() == name) {

@@ -76,10 +76,12 @@ impl Item {
         self.can_wait() && !self.valid.approved && mode == Mode::Paused
     }
 
-    /// Whether it hangs on the policy's mode: not a person's, not what restores copies, and not a split, which moves nothing.
+    /// Whether it hangs on the policy's mode: not what a person asks for, a drain among it, not what restores copies, and not a
+    /// split, which moves nothing.
     fn can_wait(&self) -> bool {
         let splits = matches!(self.valid.what, Move::SplitShard { .. });
-        self.planner_made && self.valid.priority != MigrationPriority::Critical && !splits
+        let declared = !self.planner_made || self.reason().is_declared();
+        !declared && self.valid.priority != MigrationPriority::Critical && !splits
     }
 
     /// The number of its job.

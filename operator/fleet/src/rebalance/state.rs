@@ -100,6 +100,17 @@ pub fn is_lost(known: &Known, node: u64) -> bool {
     })
 }
 
+/// Whether a node has nothing any more that it would have to give away: it says so itself now, and so do the leaders.
+#[must_use]
+pub fn is_empty(known: &Known, name: &str) -> bool {
+    let Some((number, heard)) = named(known, name).and_then(|number| Some((number, known.get(&number)?))) else {
+        return false;
+    };
+    let led = known.values().flat_map(|heard| &heard.status.shards).filter(|shard| shard.leads);
+    let is_member = led.flat_map(|shard| &shard.members).any(|member| member.node == number);
+    heard.is_fresh() && heard.status.shards.is_empty() && !is_member
+}
+
 /// What the planner judges.
 #[must_use]
 pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment) -> FleetParts {
@@ -109,7 +120,15 @@ pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment)
         let of_name = crate::desired::pool_of(&heard.name).or(some_pool);
         of_name.unwrap_or_default().to_owned()
     };
-    let nodes: Vec<Node> = known.values().map(|heard| node(&pool_of(heard), heard, known, now)).collect();
+    let leaves = |heard: &Heard| desired.nodes.get(&heard.name).is_some_and(|node| node.leaving.is_some());
+    let nodes = known.values().map(|heard| {
+        let mut node = node(&pool_of(heard), heard, known, now);
+        if node.availability == Availability::Live && leaves(heard) {
+            node.availability = Availability::Draining { cancelled: false };
+        }
+        node
+    });
+    let nodes: Vec<Node> = nodes.collect();
     let mut shards: BTreeMap<u64, (&v1::ShardStatus, &Heard)> = BTreeMap::new();
     for heard in known.values() {
         for told in &heard.status.shards {

@@ -115,6 +115,38 @@ fn a_node_that_nobody_has_heard_for_long_is_replaced_and_one_that_its_peers_hear
 }
 
 #[test]
+fn a_node_that_leaves_is_emptied_and_is_empty_only_once_it_says_so_itself_and_no_leader_counts_on_it() {
+    let members = [(10, 1, false), (11, 2, false), (12, 3, true)];
+    let nodes = || {
+        vec![
+            heard(1, 0, vec![shard(1, 10, true, &members)]),
+            heard(2, 0, vec![shard(1, 11, false, &members)]),
+            heard(3, 0, vec![shard(1, 12, false, &members)]),
+            heard(0, 0, vec![]),
+        ]
+    };
+    let mut desired = desired(4);
+    desired.nodes.get_mut("main-2").unwrap().leaving = Some(crate::desired::Leaving::Offline);
+    let state = FleetState::new(fleet_parts(&desired, &named(nodes()), &Moves::default(), NOW)).unwrap();
+    let plan = plan(&state, &policies(&desired), NOW);
+    let changes: Vec<_> = plan.proposals.iter().map(|proposal| (&proposal.change, proposal.needs_approval)).collect();
+    assert!(
+        matches!(changes[..], [(Change::MoveReplica { from: NodeId(2), to: NodeId(0), .. }, false)]),
+        "{changes:?}"
+    );
+
+    let is_empty = |known: &Known| super::is_empty(known, "main-2");
+    assert!(!is_empty(&named(nodes())));
+    let mut without = nodes();
+    without[1].status.shards.clear();
+    assert!(!is_empty(&named(without.clone())), "it is a member still");
+    without[0].status.shards[0].members.retain(|member| member.node != 2);
+    assert!(is_empty(&named(without.clone())));
+    without[1].ago = Duration::from_secs(10);
+    assert!(!is_empty(&named(without)), "it may have been given something since");
+}
+
+#[test]
 fn a_shard_whose_leader_is_at_work_on_a_job_is_left_alone() {
     let mut busy = shard(1, 10, true, &[(10, 1, false)]);
     busy.job = Some(v1::ShardJob { job: 5, kind: "AddReplica".to_owned(), to: 2, ..v1::ShardJob::default() });

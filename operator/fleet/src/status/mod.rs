@@ -83,6 +83,7 @@ fn new_node(name: &str, node: &DesiredNode) -> StorageNode {
             cluster: node.run.config.cluster.clone(),
             pool: node.pool.clone(),
             range: NodeRange { start: range.start.clone(), end: range.end.clone() },
+            offline: false,
         },
         status: None,
     }

@@ -15,17 +15,22 @@ impl View<'_> {
         let generation = node.metadata.generation;
         let (desired, observed, said_by_node) =
             (self.desired.nodes.get(&name), self.observed.get(&name), self.statuses.get(&name));
+        let leaves = desired.is_some_and(|node| node.leaving.is_some());
         let status = node.status.get_or_insert_default();
         status.observed_generation = generation;
         let presence = observed.map(|seen| &seen.presence);
         status.state = match presence {
+            _ if self.desired.offline.contains(&name) && !is_running(presence) => NodeState::Offline,
             None => NodeState::Pending,
             Some(Presence::Absent { .. } | Presence::Stopping) => NodeState::Stopped,
+            Some(Presence::Running { .. }) if leaves && said_by_node.is_some_and(serves_whole) => NodeState::Draining,
             // One that only reads is not ready: it refuses writes.
             Some(Presence::Running { .. }) if said_by_node.is_some_and(serves_whole) => NodeState::Ready,
             Some(Presence::Running { .. }) if said_by_node.is_some() => NodeState::NotReady,
             // It was ready in this run: now it is silent.
-            Some(Presence::Running { .. }) if matches!(status.state, NodeState::Ready | NodeState::NotReady) => {
+            Some(Presence::Running { .. })
+                if matches!(status.state, NodeState::Ready | NodeState::NotReady | NodeState::Draining) =>
+            {
                 NodeState::NotReady
             }
             Some(Presence::Running { .. }) => NodeState::Starting,
@@ -39,6 +44,8 @@ impl View<'_> {
         status.restarts = observed.map(|seen| i64::from(seen.restarts));
         if let Some(said_by_node) = said_by_node {
             status.version = Some(said_by_node.version.clone());
+            let is_replicated = desired.is_some_and(|node| node.replication.is_some());
+            status.replicas = is_replicated.then(|| count(said_by_node.shards.len() as u64));
             status.tiers = said_by_node.tiers.iter().map(node_tier).collect();
         }
         let ready = self.node_ready(&name, presence, said_by_node);
@@ -46,6 +53,7 @@ impl View<'_> {
         let named = [(&name, desired)];
         let pending = named.iter().filter_map(|(name, node)| node.map(|node| (*name, node))).collect::<Vec<_>>();
         let progressing = match self.pending(&pending) {
+            _ if leaves => said(true, Reason::Draining, given_away(said_by_node)),
             Some(why) => said(true, Reason::Reconciling, why),
             None => said(false, Reason::AsDeclared, "nothing is left to do"),
         };
@@ -71,6 +79,9 @@ impl View<'_> {
                 said(false, Reason::NodesNotReady, told.health_reason.as_str())
             }
             (Some(Presence::Running { .. }), None) => said(false, Reason::Reconciling, "it does not answer yet"),
+            (presence, _) if self.desired.offline.contains(name) && !is_running(presence) => {
+                said(false, Reason::Offline, "it is empty and does not run, as spec.offline asks")
+            }
             (Some(Presence::Stopping), _) => said(false, Reason::Stopped, "it drains"),
             (_, _) if self.unstarted.contains_key(name) => trouble(Reason::CannotStart),
             (Some(Presence::Absent { ended: Some(ended) }), _) if ended.asked => {
@@ -84,6 +95,18 @@ impl View<'_> {
                 said(false, Reason::Reconciling, "it was not started yet")
             }
         }
+    }
+}
+
+fn is_running(presence: Option<&Presence>) -> bool {
+    matches!(presence, Some(Presence::Running { .. } | Presence::Stopping))
+}
+
+/// What a node that is emptied still has.
+fn given_away(told: Option<&v1::NodeStatus>) -> String {
+    match told.map(|told| told.shards.len()) {
+        Some(left) => format!("it gives away what it holds: {left} replicas are left"),
+        None => "it gives away what it holds, and is not heard".to_owned(),
     }
 }
 

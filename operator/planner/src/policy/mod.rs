@@ -22,10 +22,10 @@ use crate::{Moment, PoolName};
 pub enum Mode {
     /// The planner.
     Auto,
-    /// A person, for each move but those that restore lost copies: what a pool without a policy has.
+    /// A person, for each move but those that restore lost copies or empty a node, and splits: what a pool without a policy has.
     #[default]
     Propose,
-    /// Nobody: nothing is planned but what restores lost copies.
+    /// Nobody: nothing is planned but what restores lost copies or empties a node, and splits.
     Paused,
 }
 

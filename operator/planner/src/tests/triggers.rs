@@ -242,6 +242,12 @@ fn a_node_that_drains_gives_its_leaders_away_first_and_then_everything() {
     let plan = planned(parts.clone(), &auto());
     assert_eq!(kinds(&plan), [ChangeKind::TransferLeader, ChangeKind::TransferLeader, ChangeKind::MoveReplica]);
     assert!(plan.proposals.iter().all(|proposal| proposal.reason == Reason::Drain));
+    let paused = Policies::all(Policy { mode: Mode::Paused, ..policy() });
+    for policies in [Policies::default(), paused] {
+        let plan = planned(parts.clone(), &policies);
+        let drain = by(&plan, Reason::Drain);
+        assert!(!drain.is_empty() && drain.iter().all(|proposal| !proposal.needs_approval), "a person asked for it");
+    }
     parts.nodes[0].availability = Availability::Draining { cancelled: true };
     assert_eq!(by(&planned(parts, &auto()), Reason::Drain).len(), 0, "it stays after all");
 }

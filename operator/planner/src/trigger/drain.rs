@@ -2,7 +2,7 @@
 
 use crate::{
     Change, Priority, Proposal, Reason, Refusal,
-    admission::{self, Candidate, pool_is_open},
+    admission::{self, Candidate},
     fleet::{Replica, Role, Shard},
     ledger::Ledger,
     placement::{self, Arrival},
@@ -13,11 +13,7 @@ use crate::{
 pub(super) fn find(view: &View<'_>, ledger: &mut Ledger) -> Findings {
     let mut findings = Findings::default();
     let draining = view.fleet.nodes().iter().enumerate().filter(|(_, node)| node.is_draining());
-    for (place, node) in draining {
-        if let Err(refusal) = pool_is_open(view, view.policy_of_node(place), &node.pool, Priority::High) {
-            findings.refusals.add(refusal);
-            continue;
-        }
+    for (place, _) in draining {
         let (mut leading, mut following): (Vec<_>, Vec<_>) =
             view.fleet.held(place).partition(|(shard, replica)| replica.leader && has_successor(shard, replica));
         ledger.work += (leading.len() + following.len()) as u64;

@@ -68,6 +68,11 @@ impl Migrations {
         self.heard.retain(|node, (_, _, at)| members.contains(node) || at.elapsed() < FORGOTTEN);
     }
 
+    /// Whether a node was emptied.
+    pub(super) fn is_empty(&self, node: &str) -> bool {
+        rebalance::is_empty(&self.known(), node)
+    }
+
     /// The nodes that have members of shards.
     fn members(&self) -> BTreeSet<u64> {
         let shards = self.heard.values().flat_map(|(_, status, _)| &status.shards).filter(|shard| shard.leads);
