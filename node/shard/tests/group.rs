@@ -6,8 +6,10 @@ mod support;
 use std::time::Duration;
 
 use support::{Group, put};
+use thermocline_shard::command::{Command, Split};
 use thermocline_shard::machine::{Answer, Applied};
-use thermocline_shard::{ReplicaId, Role};
+use thermocline_shard::raft::Pace;
+use thermocline_shard::{Epoch, ReplicaId, Role, ShardId};
 
 const ONE: ReplicaId = ReplicaId(1);
 const TWO: ReplicaId = ReplicaId(2);
@@ -90,6 +92,59 @@ async fn a_leader_that_is_cut_off_acknowledges_no_write_and_no_read() {
     group.settled(&[ONE, TWO, WITNESS]).await;
     assert_eq!(group.hash(ONE), group.hash(TWO));
     assert!(group.store(old).get(b"lost").unwrap().is_none());
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_restarts_does_not_lead_on_in_the_term_that_it_had_won() {
+    // Alone, it would be elected at once; with its old term it would give names to entries that it has given before.
+    let mut group = Group::start(&[(ONE, Role::Data)]).await;
+    group.put("before").await;
+    let won = group.replica(ONE).term();
+    group.kill(ONE).await;
+    group.restart(ONE).await;
+    group.put("after").await;
+    assert!(group.replica(ONE).term() > won, "{} and before {won}", group.replica(ONE).term());
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_made_to_join_takes_no_log_from_its_beginning_but_a_snapshot() {
+    let mut group = Group::start(&[(ONE, Role::Data)]).await;
+    group.put("before").await;
+    group.add_joining(TWO, Role::Data).await;
+    group.replica(ONE).add_learner(TWO, Group::member(TWO, Role::Data)).await.unwrap();
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(group.replica(TWO).applied(), None);
+    }
+    group.replica(ONE).lose_beginning().await.unwrap();
+    group.settled(&[TWO]).await;
+    assert_eq!(group.hash(TWO), group.hash(ONE));
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_split_that_was_made_for_other_members_is_refused() {
+    let group = Group::start(&[(ONE, Role::Data)]).await;
+    let split = |replicas| Split { at: "m".into(), epoch: Epoch(1), right: ShardId(2), replicas };
+    for others in [vec![(TWO, ReplicaId(12))], vec![(ONE, ReplicaId(11)), (TWO, ReplicaId(12))]] {
+        let applied = group.replica(ONE).propose(&Command::Split(split(others))).await.unwrap();
+        assert!(matches!(&applied, Applied::Refused(reason) if reason.contains("other members")), "{applied:?}");
+    }
+    let applied = group.replica(ONE).propose(&Command::Split(split(vec![(ONE, ReplicaId(11))]))).await.unwrap();
+    assert!(matches!(applied, Applied::Split { .. }), "{applied:?}");
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_that_nobody_speaks_to_knows_so_however_often_it_stands_for_election() {
+    let group = group().await;
+    group.settled(&[WITNESS]).await;
+    group.cut(WITNESS);
+    let witness = group.replica(WITNESS);
+    let long = Pace::default().election * 10;
+    group.until("it has heard nobody for long", async || (witness.heard_ago() > long).then_some(())).await;
     group.stop().await;
 }
 

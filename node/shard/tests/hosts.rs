@@ -211,3 +211,22 @@ async fn a_replica_that_joins_after_a_split_does_not_write_what_the_other_half_h
     assert_eq!(fleet.hash(ONE), fleet.hash(TWO));
     fleet.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_missed_a_split_and_gets_a_snapshot_has_its_neighbour_too() {
+    let fleet = grown().await;
+    let (leader, _) = fleet.leader(SHARD).await;
+    let other = if leader == ONE { TWO } else { ONE };
+    fleet.settled(SHARD).await;
+    fleet.cut(other);
+    fleet.split(SHARD, "key025", ShardId(2), 100).await;
+    fleet.put("key010x").await;
+    fleet.put("key040x").await;
+    fleet.forget_log(leader, SHARD).await;
+    fleet.join(other);
+    fleet.until("the neighbour is there", async || fleet.host(other).of_shard(ShardId(2)).map(drop)).await;
+    fleet.settled(SHARD).await;
+    fleet.settled(ShardId(2)).await;
+    assert_eq!(fleet.hash(other), fleet.hash(leader));
+    fleet.stop().await;
+}

@@ -143,7 +143,7 @@ impl Directory {
     ///
     /// # Errors
     /// When the meta group does not answer.
-    pub async fn indexed(&self, key: &[u8]) -> Result<Option<wire::IndexedShard>, DirectoryError> {
+    pub async fn shard_at(&self, key: &[u8]) -> Result<Option<wire::IndexedShard>, DirectoryError> {
         let behind = [index_key(key).as_ref(), &[0]].concat();
         let found = self.scan(index_key(&[]), behind.into(), true, 1).await?;
         let Some(record) = found.into_iter().next() else { return Ok(None) };

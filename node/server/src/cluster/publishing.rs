@@ -24,7 +24,7 @@ pub async fn publish(host: Arc<NodeHost>, router: Arc<Router>, directory: Direct
             let group = resident.replica().group();
             let Some(descriptor) = resident.descriptor().filter(|_| group.leads()) else { continue };
             // What is not committed may be taken back, and who is not among the members goes (`sweeping`).
-            if group.is_joint() || group.applied < group.members_changed_at {
+            if !group.is_agreed() {
                 continue;
             }
             let now = (descriptor.epoch, group.members_changed_at);

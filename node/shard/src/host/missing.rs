@@ -6,9 +6,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::{Asks, Host};
-use crate::ReplicaId;
 use crate::machine::ShardStore;
 use crate::raft::{GroupView, Member, Transport};
+use crate::{ReplicaId, Role};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -24,6 +24,12 @@ pub(super) async fn make<S: ShardStore, T: Transport, A: Asks>(host: Weak<Host<S
             let (group, view) = (resident.replica().group(), resident.view());
             let (Some(descriptor), true) = (&view.descriptor, group.leads()) else { continue };
             for (replica, Member { node, role }) in unheard(&group) {
+                // One that joined under another leader begins with a snapshot too.
+                if role == Role::Data
+                    && let Err(error) = resident.replica().lose_beginning().await
+                {
+                    tracing::debug!(replica = replica.0, %error, "the log keeps its beginning for a member that is not heard");
+                }
                 let made = asks.create(node, replica, resident.shard(), role, descriptor.range.clone());
                 let made = tokio::time::timeout(MADE, made).await;
                 tracing::debug!(replica = replica.0, node = node.0, ?made, "asked for a member that never answered");
@@ -42,7 +48,7 @@ fn unheard(group: &GroupView) -> Vec<(ReplicaId, Member)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NodeId, Role};
+    use crate::NodeId;
 
     #[test]
     fn only_members_that_never_answered_are_asked_for() {

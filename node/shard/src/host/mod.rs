@@ -3,7 +3,8 @@
 //! `resident` (one replica, as services use it), `proposer` (writes become entries), `residence` (what the node remembers of its
 //! replicas), `steps` (what the leader does next for a change of members: pure), `driver` (does it), `ask` (what it asks of
 //! other nodes), `log_bounds` (what of a log may go: pure), `log_keeping` (lets it go),
-//! `missing` (makes members that a split left out), `revival` (opens anew what has stopped). A replica that fails is stopped for itself: the node and its other replicas go on.
+//! `missing` (makes members that a split left out), `revival` (opens anew what has stopped), `sweeping` (removes what was let go
+//! while the node was away). A replica that fails is stopped for itself: the node and its other replicas go on.
 
 mod ask;
 mod driver;
@@ -15,6 +16,7 @@ mod removal;
 mod resident;
 mod revival;
 mod steps;
+mod sweeping;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -23,7 +25,6 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use thermocline_engine::log::LogStore;
 use thermocline_engine::{EngineError, KeyRange};
 use tokio::sync::mpsc;
 
@@ -32,13 +33,15 @@ pub use log_bounds::{Follower, LogBounds, LogDecision, LogFacts, decide};
 pub use proposer::{Proposer, WriteError};
 pub use resident::{ReadError, Reading, Resident};
 pub use steps::{Progress, Step, next_step};
+pub use sweeping::{Index, Indexed};
 
 use crate::command::Command;
 use crate::machine::{
     DESCRIPTOR, RESIDENT, Residence, ShardStore, decode_descriptor, decode_residence, encode_residence, key,
 };
 use crate::raft::{
-    Member, News, NewsSender, Pace, ProposeError, RaftReplica, ReplicaPlace, SnapshotMeta, StartError, Transport, Vote,
+    Logs, Member, News, NewsSender, Pace, ProposeError, RaftReplica, ReplicaPlace, SnapshotMeta, StartError, Transport,
+    Vote,
 };
 use crate::{NodeId, ReplicaId, Role, ShardDescriptor, ShardId};
 
@@ -52,7 +55,7 @@ pub struct HostPlace<S> {
     /// The data and records of all of them.
     pub store: Arc<S>,
     /// Their logs.
-    pub logs: Arc<LogStore>,
+    pub logs: Arc<dyn Logs>,
     /// A folder for snapshots on their way, on the device of the data.
     pub staging: PathBuf,
     /// How long things take.
@@ -154,7 +157,10 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         let residents = Residents { by_id: BTreeMap::new(), by_start: BTreeMap::new(), failed: BTreeMap::new() };
         let changing = tokio::sync::Mutex::new(());
         let host = Arc::new(Self { place, transport, news, residents: RwLock::new(residents), changing });
-        for (replica, residence) in host.residences()? {
+        let residences = host.residences()?;
+        // What a shard that split off begins with outlives what its log will say.
+        host.place.store.sync()?;
+        for (replica, residence) in residences {
             if residence.leaving {
                 host.remove(replica).await?;
             } else {
@@ -308,6 +314,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
             staging: staging.clone(),
             pace: self.place.pace,
             news: self.news.clone(),
+            joins: true,
         };
         // Of an earlier run: nobody waits for what is in it.
         let cleared = match std::fs::remove_dir_all(&staging) {
@@ -383,6 +390,8 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
     /// Starts what has split off on this node.
     async fn start_new(&self) -> Result<(), HostError> {
         let _alone = self.changing.lock().await;
+        // Its log is synced from the first entry on: what it begins with must not be lost by a power loss that leaves the log.
+        self.place.store.sync()?;
         for (replica, residence) in self.residences()? {
             let known = {
                 let residents = self.residents.read();

@@ -23,8 +23,8 @@ fn begun<S: ShardStore>(mut machine: Machine<S>) -> Machine<S> {
     machine
 }
 
-fn begin(_: &Split) -> Result<Beginning, MachineError> {
-    Ok(Beginning { applied: Bytes::from_static(b"begin"), membership: Bytes::from_static(b"members") })
+fn begin(_: &Split) -> Result<Option<Beginning>, MachineError> {
+    Ok(Some(Beginning { applied: Bytes::from_static(b"begin"), membership: Bytes::from_static(b"members") }))
 }
 
 fn step(index: u64, command: &Command) -> Step {
@@ -184,6 +184,34 @@ fn a_witness_applies_what_changes_the_shard_and_stores_no_data() {
     assert_eq!(witness.descriptor().unwrap().epoch, Epoch(2));
     assert_eq!(store.get(b"a").unwrap(), None);
     assert_eq!(record(&witness, APPLIED).unwrap(), 2_u64.to_be_bytes().as_slice());
+}
+
+#[test]
+fn a_replica_that_joined_after_a_split_is_told_of_it_by_the_log_like_the_others() {
+    let mut joined = begun(Machine::open(ReplicaId(9), Role::Data, Arc::new(MemoryStore::default())).unwrap());
+    let applied = joined.apply(vec![step(1, &split("m", 1))], begin).unwrap();
+    assert!(matches!(&applied[0], Applied::Split { .. }), "{applied:?}");
+    assert_eq!(joined.descriptor().unwrap().epoch, Epoch(2));
+    assert!(joined.store().records(&[RESIDENT]).unwrap().is_empty(), "nobody begins beside it");
+}
+
+#[test]
+fn a_split_for_other_members_than_the_shard_has_is_refused_by_all_of_them() {
+    let mut machine = machine(MemoryStore::default());
+    let applied = machine.apply(vec![step(1, &split("m", 1))], |_| Ok(None)).unwrap();
+    assert!(matches!(&applied[0], Applied::Refused(reason) if reason.contains("other members")), "{applied:?}");
+    assert_eq!(machine.descriptor().unwrap().epoch, Epoch(1));
+}
+
+#[test]
+fn a_split_that_is_applied_late_leaves_a_neighbour_alone_that_has_gone_on_since() {
+    let store = Arc::new(MemoryStore::default());
+    let mut witness = begun(Machine::open(REPLICA, Role::Witness, Arc::clone(&store)).unwrap());
+    let far = (key(APPLIED, BESIDE), Some(Bytes::from_static(b"far")));
+    store.apply(&[], &mut |_| vec![far.clone()]).unwrap();
+    witness.apply(vec![step(1, &split("m", 1))], begin).unwrap();
+    assert_eq!(store.records(&key(APPLIED, BESIDE)).unwrap(), [(far.0, far.1.unwrap())]);
+    assert_eq!(witness.descriptor().unwrap().epoch, Epoch(2));
 }
 
 #[test]

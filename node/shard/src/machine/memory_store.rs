@@ -14,7 +14,14 @@ use super::store::{Exported, ExportedData, RangeOf, ShardStore, StoredRecord};
 #[derive(Debug, Default)]
 pub struct MemoryStore(RwLock<Held>);
 
-#[derive(Debug, Default)]
+/// A store of its own that holds the same.
+impl Clone for MemoryStore {
+    fn clone(&self) -> Self {
+        Self(RwLock::new(self.0.read().clone()))
+    }
+}
+
+#[derive(Debug, Default, Clone)]
 struct Held {
     data: BTreeMap<Bytes, StoredRecord>,
     records: BTreeMap<Bytes, Bytes>,

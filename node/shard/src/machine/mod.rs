@@ -20,6 +20,8 @@ pub use answer::{Answer, Applied};
 pub use hashes::{HashDone, Hashes};
 pub use memory_store::MemoryStore;
 pub use records::RecordError;
+#[cfg(test)]
+pub(crate) use records::encode_descriptor;
 pub(crate) use records::{
     APPLIED, DESCRIPTOR, INSTALLING, JOBS, MEMBERSHIP, REMOVED, RESIDENT, Residence, SESSION, decode_descriptor,
     decode_residence, encode_residence, key,
@@ -216,7 +218,8 @@ impl<S: ShardStore> Machine<S> {
         &self.store
     }
 
-    /// Applies entries in their order; one answer for each. `begin` is asked where the shard splits.
+    /// Applies entries in their order; one answer for each. `begin` is asked where the shard splits; `None`: the split was made
+    /// for other members than the group has.
     ///
     /// # Errors
     /// When one is not understood or the store fails. The machine is not to be used again then: what was not written is
@@ -224,7 +227,7 @@ impl<S: ShardStore> Machine<S> {
     pub fn apply(
         &mut self,
         steps: Vec<Step>,
-        begin: impl Fn(&Split) -> Result<Beginning, MachineError>,
+        begin: impl Fn(&Split) -> Result<Option<Beginning>, MachineError>,
     ) -> Result<Vec<Applied>, MachineError> {
         if self.awaits_snapshot {
             // The records stay at the entry before the snapshot, and the snapshot is of a later one than all of these.
@@ -250,7 +253,7 @@ impl<S: ShardStore> Machine<S> {
                 Some(Command::Split(split)) => {
                     // What is before it belongs to the sessions that the new shard begins with.
                     self.write(std::mem::take(&mut batch), &mut applied)?;
-                    self.split(index, &split, begin(&split)?, &mut batch)
+                    self.split(index, &split, begin(&split)?, &mut batch)?
                 }
                 Some(Command::Begin(descriptor)) => self.begin(descriptor, &mut batch),
                 Some(Command::Job(change)) => self.change_jobs(change, &mut batch),
@@ -346,34 +349,59 @@ impl<S: ShardStore> Machine<S> {
     }
 
     /// Makes the shard two. The neighbour on this node begins with all that its keys' writes need: range, sessions, and
-    /// how far its own log is.
-    fn split(&mut self, index: u64, split: &Split, begin: Beginning, batch: &mut Batch) -> Applied {
-        let Some((_, beside)) = split.replicas.iter().find(|(of, _)| *of == self.replica) else {
-            return Applied::Refused(format!("the split names no neighbour for {}", self.replica));
+    /// how far its own log is. What every replica decides alike hangs on the entries alone, not on which replica this is.
+    fn split(
+        &mut self,
+        index: u64,
+        split: &Split,
+        begin: Option<Beginning>,
+        batch: &mut Batch,
+    ) -> Result<Applied, MachineError> {
+        let Some(begin) = begin else {
+            return Ok(Applied::Refused("the split is made for other members than the shard has".to_owned()));
         };
         let Some(descriptor) = &self.descriptor else {
-            return Applied::Refused("the shard has not begun".to_owned());
+            return Ok(Applied::Refused("the shard has not begun".to_owned()));
         };
         if let Some(job) = self.jobs.running() {
-            return Applied::Refused(format!("job {} of the shard is under way", job.id));
+            return Ok(Applied::Refused(format!("job {} of the shard is under way", job.id)));
         }
         let (left, right) = match descriptor.split(split.epoch, &split.at, split.right, index) {
             Ok(parts) => parts,
-            Err(refusal) => return Applied::Refused(refusal.to_string()),
+            Err(refusal) => return Ok(Applied::Refused(refusal.to_string())),
         };
-        let mut write = |kind, replica, value| batch.records.push((key(kind, replica), Some(value)));
-        write(records::DESCRIPTOR, self.replica, records::encode_descriptor(&left));
-        write(records::DESCRIPTOR, *beside, records::encode_descriptor(&right));
+        batch.records.push((key(records::DESCRIPTOR, self.replica), Some(records::encode_descriptor(&left))));
+        self.descriptor = Some(left.clone());
+        // None where this one joined later and was told by the log.
+        if let Some((_, beside)) = split.replicas.iter().find(|(of, _)| *of == self.replica) {
+            self.begin_beside(*beside, &right, begin, batch)?;
+        }
+        Ok(Applied::Split { left, right })
+    }
+
+    fn begin_beside(
+        &self,
+        beside: ReplicaId,
+        right: &ShardDescriptor,
+        begin: Beginning,
+        batch: &mut Batch,
+    ) -> Result<(), MachineError> {
+        let failed = |source| MachineError::Store { replica: self.replica, source };
+        // A witness that was late may have been made by the new shard's leader, and be past its beginning.
+        if !self.store.records(&key(APPLIED, beside)).map_err(failed)?.is_empty() {
+            return Ok(());
+        }
+        let mut write = |kind, value| batch.records.push((key(kind, beside), Some(value)));
+        write(records::DESCRIPTOR, records::encode_descriptor(right));
         let residence = Residence { shard: right.shard, role: self.role, leaving: false };
-        write(RESIDENT, *beside, encode_residence(residence));
-        write(APPLIED, *beside, begin.applied);
-        write(MEMBERSHIP, *beside, begin.membership);
+        write(RESIDENT, encode_residence(residence));
+        write(APPLIED, begin.applied);
+        write(MEMBERSHIP, begin.membership);
         batch.records.extend(self.sessions.stored().map(|write| {
-            let (key, value) = records::encode_session(*beside, &write);
+            let (key, value) = records::encode_session(beside, &write);
             (key, Some(value))
         }));
-        self.descriptor = Some(left.clone());
-        Applied::Split { left, right }
+        Ok(())
     }
 
     /// Writes a batch and gives out its answers.

@@ -86,6 +86,12 @@ impl GroupView {
         self.voters.len() > 1
     }
 
+    /// Whether its members are agreed upon: others may still be taken back.
+    #[must_use]
+    pub fn is_agreed(&self) -> bool {
+        !self.is_joint() && self.applied >= self.members_changed_at
+    }
+
     /// Entries that a replica lacks, as its leader knows; `None`: not known.
     #[must_use]
     pub fn lag(&self, replica: ReplicaId) -> Option<u64> {

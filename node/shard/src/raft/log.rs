@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
-use thermocline_engine::log::{Completion, LogError, LogStore, StateKey};
+use thermocline_engine::log::StateKey;
 use tokio::sync::oneshot;
 
 use super::encoding::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
 use super::log_size::LogSizes;
+use super::logs::{Durable, Logs};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::ReplicaId;
 
@@ -25,7 +26,7 @@ const SAMPLES: u64 = 8;
 /// The log of one replica. Cheap to clone: readers are clones.
 #[derive(Clone)]
 pub struct ReplicaLog {
-    store: Arc<LogStore>,
+    logs: Arc<dyn Logs>,
     replica: ReplicaId,
     sizes: Arc<Mutex<LogSizes>>,
 }
@@ -33,8 +34,8 @@ pub struct ReplicaLog {
 impl ReplicaLog {
     /// The log of a replica; empty where there is none.
     #[must_use]
-    pub fn new(store: Arc<LogStore>, replica: ReplicaId) -> Self {
-        Self { store, replica, sizes: Arc::default() }
+    pub fn new(logs: Arc<dyn Logs>, replica: ReplicaId) -> Self {
+        Self { logs, replica, sizes: Arc::default() }
     }
 
     /// The bytes of the log, kept up to date. Those of a log that was there before are estimated from some of its entries.
@@ -42,11 +43,12 @@ impl ReplicaLog {
     /// # Errors
     /// When they cannot be read.
     pub(super) async fn sizes(&self) -> io::Result<Arc<Mutex<LogSizes>>> {
-        let group = self.replica.0;
-        if let (Some(first), Some(last)) = (self.store.first_index(group), self.store.last_index(group)) {
-            let store = Arc::clone(&self.store);
-            let each = tokio::task::spawn_blocking(move || mean_bytes(&store, group, first, last)).await;
-            *self.sizes.lock() = LogSizes::found(first, last, each.map_err(io::Error::other)??);
+        let replica = self.replica;
+        if let (Some(first), Some(last)) = (self.logs.first_index(replica), self.logs.last_index(replica)) {
+            let logs = Arc::clone(&self.logs);
+            let mean = move || mean_bytes(&*logs, replica, first, last);
+            let each = if self.logs.waits() { tokio::task::spawn_blocking(mean).await?? } else { mean()? };
+            *self.sizes.lock() = LogSizes::found(first, last, each);
         }
         Ok(Arc::clone(&self.sizes))
     }
@@ -57,46 +59,44 @@ impl ReplicaLog {
     /// # Errors
     /// When it cannot be made durable.
     pub(super) async fn begin_behind(&self, applied: LogId) -> io::Result<()> {
-        let group = self.replica.0;
-        if self.store.purged(group).is_some() || self.store.last_index(group).is_some() {
+        if self.logs.purged(self.replica).is_some() || self.logs.last_index(self.replica).is_some() {
             return Ok(());
         }
         let mark = encode_log_id(&applied);
-        self.durable(|done| self.store.purge_to(group, applied.index, mark, done)).await
+        self.durable(|done| self.logs.purge_to(self.replica, applied.index, mark, done)).await
     }
 
     /// Asks the store for something and waits until it is durable.
-    async fn durable(&self, ask: impl FnOnce(Completion)) -> io::Result<()> {
+    async fn durable(&self, ask: impl FnOnce(Durable)) -> io::Result<()> {
         let (sender, receiver) = oneshot::channel();
         // A receiver that is gone no longer wants the answer.
-        ask(Completion::new(move |outcome| drop(sender.send(outcome))));
-        receiver.await.unwrap_or(Err(LogError::Closed)).map_err(io::Error::other)
+        ask(Box::new(move |outcome| drop(sender.send(outcome))));
+        receiver.await.unwrap_or_else(|_| Err(io::Error::other("the log was closed before it answered")))
     }
 
     fn state(&self, key: StateKey) -> Option<Bytes> {
-        self.store.read_state(self.replica.0, key)
+        self.logs.read_state(self.replica, key)
     }
 
     fn purged(&self) -> io::Result<Option<LogId>> {
-        self.store.purged(self.replica.0).map(|purged| decode_log_id(purged.mark)).transpose()
+        self.logs.purged(self.replica).map(|purged| decode_log_id(purged.mark)).transpose()
     }
 
     /// Entries from the first of a range on, as many as one read brings.
     async fn read(&self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        let (store, group) = (Arc::clone(&self.store), self.replica.0);
-        // It may come from a device.
-        let read = tokio::task::spawn_blocking(move || store.read(group, start..end, READ_BYTES));
-        let entries = read.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let (logs, replica) = (Arc::clone(&self.logs), self.replica);
+        let read = move || logs.read(replica, start..end, READ_BYTES);
+        let entries = if self.logs.waits() { tokio::task::spawn_blocking(read).await?? } else { read()? };
         entries.into_iter().map(|(_, bytes)| decode_entry(bytes)).collect()
     }
 }
 
 /// What the entries of a log have on average, by some of them.
-fn mean_bytes(store: &LogStore, group: u64, first: u64, last: u64) -> io::Result<u64> {
+fn mean_bytes(logs: &dyn Logs, replica: ReplicaId, first: u64, last: u64) -> io::Result<u64> {
     let (mut bytes, mut looked_at) = (0, 0);
     for sample in 0..SAMPLES {
         let index = first + (last - first) * sample / (SAMPLES - 1);
-        for (_, entry) in store.read(group, index..index + 1, READ_BYTES).map_err(io::Error::other)? {
+        for (_, entry) in logs.read(replica, index..index + 1, READ_BYTES)? {
             bytes += entry.len() as u64;
             looked_at += 1;
         }
@@ -150,7 +150,7 @@ impl RaftLogStorage<TypeConfig> for ReplicaLog {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let last_purged_log_id = self.purged()?;
-        let last_log_id = match self.store.last_index(self.replica.0) {
+        let last_log_id = match self.logs.last_index(self.replica) {
             None => last_purged_log_id,
             Some(last) => self.read(last, last + 1).await?.last().map(|entry| entry.log_id),
         };
@@ -162,20 +162,20 @@ impl RaftLogStorage<TypeConfig> for ReplicaLog {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let (group, vote) = (self.replica.0, encode_vote(vote));
-        self.durable(|done| self.store.save_state(group, StateKey::Vote, vote, done)).await
+        let vote = encode_vote(vote);
+        self.durable(|done| self.logs.save_state(self.replica, StateKey::Vote, vote, done)).await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         // Need not be durable: what it says is found out again from the others, only later. In the order of the log's
         // writes it goes with the next sync.
         let committed = committed.as_ref().map(encode_log_id).unwrap_or_default();
-        let done = Completion::new(|saved| {
+        let done: Durable = Box::new(|saved| {
             if let Err(error) = saved {
                 tracing::debug!(%error, "how far a log is committed was not saved");
             }
         });
-        self.store.save_state(self.replica.0, StateKey::Committed, committed, done);
+        self.logs.save_state(self.replica, StateKey::Committed, committed, done);
         Ok(())
     }
 
@@ -195,21 +195,19 @@ impl RaftLogStorage<TypeConfig> for ReplicaLog {
             entries.iter().for_each(|(index, bytes)| sizes.append(*index, bytes.len()));
         }
         // Answered by the log's writer, after the sync and in the order of the requests.
-        let done = Completion::new(move |outcome| callback.io_completed(outcome.map_err(io::Error::other)));
-        self.store.append(self.replica.0, entries, done);
+        self.logs.append(self.replica, entries, Box::new(move |outcome| callback.io_completed(outcome)));
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(0, |last| last.index + 1);
-        let group = self.replica.0;
         self.sizes.lock().truncate(from);
-        self.durable(|done| self.store.truncate_from(group, from, done)).await
+        self.durable(|done| self.logs.truncate_from(self.replica, from, done)).await
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        let (group, mark) = (self.replica.0, encode_log_id(&upto));
+        let mark = encode_log_id(&upto);
         self.sizes.lock().purge(upto.index);
-        self.durable(|done| self.store.purge_to(group, upto.index, mark, done)).await
+        self.durable(|done| self.logs.purge_to(self.replica, upto.index, mark, done)).await
     }
 }

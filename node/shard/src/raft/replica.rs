@@ -13,7 +13,6 @@ use openraft::raft::{
 };
 use openraft::{Config, Raft, ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
-use thermocline_engine::log::LogStore;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -21,6 +20,7 @@ use tokio::time::Instant;
 use super::group_view::GroupView;
 use super::log::ReplicaLog;
 use super::log_size::LogSizes;
+use super::logs::Logs;
 use super::network::{Network, Transport};
 use super::state_machine::{NewsSender, ReplicaStateMachine, ShardView, SnapshotData};
 use super::types::{EncodedCommand, Member, SnapshotMeta, TypeConfig, Vote};
@@ -57,13 +57,16 @@ pub struct ReplicaPlace<S> {
     /// Its data, or its records alone.
     pub store: Arc<S>,
     /// The logs of its node.
-    pub logs: Arc<LogStore>,
+    pub logs: Arc<dyn Logs>,
     /// A folder for snapshots on their way, on the device of the data.
     pub staging: PathBuf,
     /// How long things take.
     pub pace: Pace,
     /// Who is told when its log has said something of range or members.
     pub news: NewsSender,
+    /// It was made to join a group: data comes to it by a snapshot first. By a log that goes back behind a split it would
+    /// write what its shard held before, on a node where those keys may be another shard's now.
+    pub joins: bool,
 }
 
 /// A replica that runs.
@@ -80,6 +83,8 @@ pub struct RaftReplica<S: ShardStore> {
     synced: Arc<AtomicU64>,
     /// Ends with the replica.
     watchdog: Option<JoinHandle<()>>,
+    /// It was made to join a group, and takes no log from its beginning.
+    joins: bool,
 }
 
 /// Why a command was not carried out, or not known to be.
@@ -118,7 +123,7 @@ pub enum RefusalError {
     #[error("the replica has stopped")]
     Stopped(#[from] RaftError<TypeConfig>),
     /// It has no data, and must not seem to.
-    #[error("{replica} takes nothing but a snapshot: one was not wholly installed")]
+    #[error("{replica} takes nothing but a snapshot: it joins, or one was not wholly installed")]
     AwaitsSnapshot {
         /// Who was asked.
         replica: ReplicaId,
@@ -195,11 +200,14 @@ impl<S: ShardStore> RaftReplica<S> {
     /// # Errors
     /// When its log or its state cannot be read.
     pub async fn start(place: ReplicaPlace<S>, transport: impl Transport) -> Result<Self, StartError> {
-        let ReplicaPlace { replica, role, store, logs, staging, pace, news } = place;
+        let ReplicaPlace { replica, role, store, logs, staging, pace, news, joins } = place;
         let machine = ReplicaStateMachine::open(store, replica, role, staging.clone(), news)?;
         let (view, hashes, synced) = (machine.view(), machine.hashes(), machine.synced());
         let may_lead = role == Role::Data && !view.borrow().awaits_snapshot;
         let config = Arc::new(config(pace, may_lead)?);
+        // One that began the group has a log of its own.
+        let empty = logs.last_index(replica).is_none() && logs.purged(replica).is_none();
+        let joins = joins && empty && role == Role::Data && machine.applied()?.is_none();
         let log = ReplicaLog::new(logs, replica);
         if let Some(applied) = machine.applied()? {
             log.begin_behind(applied).await.map_err(StartError::Log)?;
@@ -209,7 +217,7 @@ impl<S: ShardStore> RaftReplica<S> {
         let heard = Arc::new(Mutex::new(Instant::now()));
         let watch = || tokio::spawn(watch_over(raft.clone(), Arc::clone(&heard), pace));
         let watchdog = (role == Role::Witness).then(watch);
-        Ok(Self { replica, role, raft, heard, view, hashes, sizes, synced, watchdog })
+        Ok(Self { replica, role, raft, heard, view, hashes, sizes, synced, watchdog, joins })
     }
 
     /// Begins the group, once and on one replica; the others join by hearing of it. Nothing where it has begun.
@@ -470,7 +478,9 @@ impl<S: ShardStore> RaftReplica<S> {
         &self,
         request: AppendEntriesRequest<TypeConfig>,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RefusalError> {
-        if !request.entries.is_empty() && self.awaits_snapshot() {
+        // Behind an entry that it lacks a new one takes none anyway, and says so: the leader sends a snapshot then.
+        let from_the_start = request.prev_log_id.is_none() && self.joins && self.applied().is_none();
+        if !request.entries.is_empty() && (self.awaits_snapshot() || from_the_start) {
             return Err(RefusalError::AwaitsSnapshot { replica: self.replica });
         }
         let answer = self.raft.append_entries(request).await?;
@@ -548,6 +558,8 @@ async fn watch_over<S: ShardStore>(raft: Handle<S>, heard: Arc<Mutex<Instant>>, 
     use openraft::async_runtime::WatchReceiver;
     // 2.2 of the longest election: data replicas go first.
     let patience = pace.election * 33 / 10;
+    // Not `heard`: by that one is found that nobody speaks to it any more, however often it asks for votes.
+    let mut asked: Option<Instant> = None;
     loop {
         tokio::time::sleep(pace.heartbeat).await;
         let metrics = raft.metrics().borrow_watched().clone();
@@ -559,8 +571,8 @@ async fn watch_over<S: ShardStore>(raft: Handle<S>, heard: Arc<Mutex<Instant>>, 
             if let Some(to) = caught_up(&metrics) {
                 drop(raft.trigger().transfer_leader(to).await);
             }
-        } else if heard.lock().elapsed() > patience {
-            *heard.lock() = Instant::now();
+        } else if heard.lock().elapsed() > patience && asked.is_none_or(|asked| asked.elapsed() > patience) {
+            asked = Some(Instant::now());
             drop(raft.trigger().elect(true).await);
         }
     }

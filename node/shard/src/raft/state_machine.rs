@@ -228,11 +228,15 @@ impl<S: ShardStore> Source<S> {
         Ok((applied, membership.unwrap_or_default()))
     }
 
-    /// What the group of a shard begins with that splits off: the members here, each by its neighbour.
-    fn beginning(&self, split: &Split) -> Result<Beginning, MachineError> {
+    /// What the group of a shard begins with that splits off: the members here, each by its neighbour. `None` where the split
+    /// was made for others: members have changed since, and every replica finds so at this entry.
+    fn beginning(&self, split: &Split) -> Result<Option<Beginning>, MachineError> {
         let (_, stored) = self.position()?;
         let beside: BTreeMap<ReplicaId, ReplicaId> = split.replicas.iter().copied().collect();
         let now = stored.membership();
+        if !now.nodes().map(|(id, _)| id).eq(beside.keys()) {
+            return Ok(None);
+        }
         let configs = now.get_joint_config().iter();
         let configs = configs.map(|voters| voters.iter().filter_map(|id| beside.get(id).copied()).collect()).collect();
         let members = now.nodes().filter_map(|(id, member)| Some((*beside.get(id)?, *member)));
@@ -243,10 +247,10 @@ impl<S: ShardStore> Source<S> {
         };
         let membership = Membership::new(configs, members).map_err(unusable)?;
         let first = first_log_id();
-        Ok(Beginning {
+        Ok(Some(Beginning {
             applied: encode_log_id(&first),
             membership: encode_membership(&StoredMembership::new(Some(first), membership)),
-        })
+        }))
     }
 
     fn meta(&self) -> Result<SnapshotMeta, MachineError> {

@@ -57,7 +57,7 @@ impl Disks {
         let place = HostPlace {
             node,
             store: Arc::new(Stopping::new(Arc::clone(&self.store), left.clone())),
-            logs: Arc::clone(&logs),
+            logs: logs.clone(),
             staging: self.folder.path().join("staging"),
             pace: self.pace,
             log_bounds: BOUNDS,

@@ -73,8 +73,8 @@ fn step(index: usize, command: &Command) -> Step {
     }
 }
 
-fn begin(_: &Split) -> Result<Beginning, MachineError> {
-    Ok(Beginning { applied: Bytes::from_static(b"begin"), membership: Bytes::from_static(b"members") })
+fn begin(_: &Split) -> Result<Option<Beginning>, MachineError> {
+    Ok(Some(Beginning { applied: Bytes::from_static(b"begin"), membership: Bytes::from_static(b"members") }))
 }
 
 /// The entry that a machine applies next.

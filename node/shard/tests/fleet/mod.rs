@@ -513,6 +513,19 @@ impl Fleet {
         self.propose(shard, &Command::Split(split)).await;
     }
 
+    /// Has a node's replica let go of all of its log that it may.
+    pub async fn forget_log(&self, node: NodeId, shard: ShardId) {
+        let resident = self.host(node).of_shard(shard).unwrap();
+        let replica = resident.replica();
+        let upto = replica.applied().unwrap();
+        replica.shorten_log().await.unwrap();
+        self.until("the log is shorter", async || {
+            replica.purge_log(upto).await.unwrap();
+            (replica.purged() >= upto).then_some(())
+        })
+        .await;
+    }
+
     pub async fn nodes_of(&self, shard: ShardId) -> BTreeSet<NodeId> {
         let (_, resident) = self.until("somebody leads", async || self.leading(shard)).await;
         resident.replica().group().members.values().map(|member| member.node).collect()

@@ -112,6 +112,7 @@ impl Transport for Line {
 struct Place {
     folder: tempfile::TempDir,
     role: Role,
+    joins: bool,
     engine: Arc<Engine>,
     logs: Arc<LogStore>,
 }
@@ -169,13 +170,22 @@ impl Group {
         group
     }
 
-    /// Makes a replica that belongs to nothing yet.
+    /// Makes a replica that belongs to nothing yet, and takes a log from its beginning as the first members of a group do.
     pub async fn add(&mut self, replica: ReplicaId, role: Role) {
+        self.make(replica, role, false).await;
+    }
+
+    /// Makes a replica as nodes do that are asked for one.
+    pub async fn add_joining(&mut self, replica: ReplicaId, role: Role) {
+        self.make(replica, role, true).await;
+    }
+
+    async fn make(&mut self, replica: ReplicaId, role: Role, joins: bool) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("staging")).unwrap();
         let engine = Arc::new(engine(folder.path()));
         let logs = Arc::new(LogStore::open(folder.path().join("log"), LogOptions::default()).unwrap());
-        self.places.insert(replica, Place { folder, role, engine, logs });
+        self.places.insert(replica, Place { folder, role, joins, engine, logs });
         self.run(replica).await;
     }
 
@@ -187,10 +197,11 @@ impl Group {
                 replica,
                 role: place.role,
                 store: Arc::clone(&place.engine),
-                logs: Arc::clone(&place.logs),
+                logs: place.logs.clone(),
                 staging: place.folder.path().join("staging"),
                 pace: Pace::default(),
                 news: tokio::sync::mpsc::unbounded_channel().0,
+                joins: place.joins,
             },
             line,
         );
