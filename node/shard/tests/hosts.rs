@@ -46,6 +46,7 @@ async fn a_shard_grows_from_one_replica_to_two_and_a_witness() {
     assert_eq!(fleet.nodes_of(SHARD).await, BTreeSet::from([ONE, TWO, THREE]));
     assert_eq!(fleet.hash(ONE), fleet.hash(TWO));
     assert_eq!((fleet.hash(ONE).records, fleet.hash(THREE).records), (51, 0));
+    assert_eq!(fleet.copies_left(ONE), Vec::<std::path::PathBuf>::new(), "each is as large as the shard");
     fleet.stop().await;
 }
 

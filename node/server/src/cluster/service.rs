@@ -86,7 +86,8 @@ fn refused(error: &HostError) -> Status {
         HostError::Overlap { .. } | HostError::Removed { .. } | HostError::Failed { .. } => {
             Status::failed_precondition(chain(error))
         }
-        _ => Status::unavailable(chain(error)),
+        // Not as if the node were away: what it was asked for is not done, and it is asked again.
+        _ => Status::internal(chain(error)),
     }
 }
 

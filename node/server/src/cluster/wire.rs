@@ -73,6 +73,9 @@ impl Wire {
             Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
                 Err(AskError::Refused { node, reason: status.message().to_owned() })
             }
+            Ok(Err(status)) if status.code() == Code::Internal => {
+                Err(AskError::Failed { node, reason: status.message().to_owned() })
+            }
             Ok(Err(status)) => Err(unreachable(status.to_string())),
             Err(_) => Err(unreachable(format!("no answer within {within:?}"))),
         }

@@ -19,6 +19,14 @@ pub enum AskError {
         /// Why.
         reason: String,
     },
+    /// It tried and could not: it may be asked again.
+    #[error("{node} could not do it: {reason}")]
+    Failed {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
     /// It refuses: asked again it will do so again.
     #[error("{node} refuses: {reason}")]
     Refused {
@@ -72,11 +80,8 @@ impl SendRates {
         self.0.lock().get(&replica).copied().unwrap_or_default()
     }
 
-    pub(super) fn set(&self, replica: ReplicaId, rate: SendRate) {
-        self.0.lock().insert(replica, rate);
-    }
-
-    pub(super) fn forget(&self, replica: ReplicaId) {
-        self.0.lock().remove(&replica);
+    /// Takes these for all there are: a rate goes with the job, and with the lead.
+    pub(super) fn replace(&self, rates: BTreeMap<ReplicaId, SendRate>) {
+        *self.0.lock() = rates;
     }
 }

@@ -59,12 +59,21 @@ pub(super) async fn drive<S: ShardStore, T: Transport, A: Asks>(
         let Some(host) = host.upgrade() else { return };
         let all = host.all();
         progress.retain(|replica, _| all.iter().any(|resident| resident.replica().id() == *replica));
+        let mut sent = BTreeMap::new();
         for resident in all {
-            let (replica, group) = (resident.replica().id(), resident.replica().group());
-            if !group.leads() || busy.contains(&replica) || resident.replica().role() == Role::Witness {
+            if !resident.replica().leads() || resident.replica().role() == Role::Witness {
                 continue;
             }
-            let view = resident.view();
+            let (replica, view) = (resident.replica().id(), resident.view());
+            if let Some(job) = view.jobs.running()
+                && let Some((arriving, ..)) = job.kind.arriving()
+            {
+                sent.insert(arriving, SendRate { bytes_per_second: job.bytes_per_second, paused: job.paused });
+            }
+            if busy.contains(&replica) {
+                continue;
+            }
+            let group = resident.replica().group();
             let Some(job) = view.jobs.running() else {
                 if group.is_joint() {
                     busy.insert(replica);
@@ -74,20 +83,15 @@ pub(super) async fn drive<S: ShardStore, T: Transport, A: Asks>(
             };
             let known = progress.get(&replica).filter(|(id, _)| *id == job.id);
             let done = known.map(|(_, done)| done.clone()).unwrap_or_default();
-            if let Some((arriving, ..)) = job.kind.arriving() {
-                rates.set(arriving, SendRate { bytes_per_second: job.bytes_per_second, paused: job.paused });
-            }
             let step = next_step(job, &group, &done);
             if matches!(step, Step::Wait(_)) {
                 continue;
-            }
-            if let (Step::End(..), Some((arriving, ..))) = (&step, job.kind.arriving()) {
-                rates.forget(arriving);
             }
             busy.insert(replica);
             let taking = Taking { now: host.now_millis(), asks: Arc::clone(&asks), resident, job: *job, done };
             under_way.spawn(taking.take(step));
         }
+        rates.replace(sent);
     }
 }
 

@@ -2,10 +2,11 @@
 //! nobody made its neighbours. The leader of such a one asks for it. A node refuses a number that was there before, and keys
 //! that another replica there still believes to have.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Asks, Host};
+use super::{AskError, Asks, Host};
 use crate::machine::ShardStore;
 use crate::raft::{GroupView, Member, Transport};
 use crate::{ReplicaId, Role};
@@ -20,18 +21,29 @@ pub(super) async fn make<S: ShardStore, T: Transport, A: Asks>(host: Weak<Host<S
     loop {
         tokio::time::sleep(EVERY).await;
         let Some(host) = host.upgrade() else { return };
+        // One that does not answer would hold up the others for each of its replicas.
+        let mut away = BTreeSet::new();
         for resident in host.all() {
             let (group, view) = (resident.replica().group(), resident.view());
             let (Some(descriptor), true) = (&view.descriptor, group.leads()) else { continue };
             for (replica, Member { node, role }) in unheard(&group) {
+                if away.contains(&node) {
+                    continue;
+                }
                 // One that joined under another leader begins with a snapshot too.
-                if role == Role::Data
-                    && let Err(error) = resident.replica().lose_beginning().await
-                {
-                    tracing::debug!(replica = replica.0, %error, "the log keeps its beginning for a member that is not heard");
+                if role == Role::Data {
+                    let lost = tokio::time::timeout(MADE, resident.replica().lose_beginning()).await;
+                    tracing::debug!(
+                        replica = replica.0,
+                        ?lost,
+                        "the log loses its beginning for a member that is not heard"
+                    );
                 }
                 let made = asks.create(node, replica, resident.shard(), role, descriptor.range.clone());
                 let made = tokio::time::timeout(MADE, made).await;
+                if !matches!(made, Ok(Ok(()) | Err(AskError::Refused { .. }))) {
+                    away.insert(node);
+                }
                 tracing::debug!(replica = replica.0, node = node.0, ?made, "asked for a member that never answered");
             }
         }

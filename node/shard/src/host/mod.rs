@@ -162,7 +162,9 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         host.place.store.sync()?;
         for (replica, residence) in residences {
             if residence.leaving {
-                host.remove(replica).await?;
+                if let Err(error) = host.remove(replica).await {
+                    tracing::warn!(replica = replica.0, error = chain(&error), "a replica that is to go is still here");
+                }
             } else {
                 host.start(replica, residence).await;
             }

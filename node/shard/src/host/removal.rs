@@ -4,7 +4,7 @@
 use thermocline_engine::KeyRange;
 use tokio::sync::oneshot;
 
-use super::{Host, HostError};
+use super::{Host, HostError, chain};
 use crate::machine::{
     APPLIED, DESCRIPTOR, ExportedData, INSTALLING, JOBS, MEMBERSHIP, REMOVED, RESIDENT, Residence, SESSION, ShardStore,
     decode_descriptor, decode_residence, encode_residence, key,
@@ -38,11 +38,28 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
             resident.disturb();
             resident.replica().stop().await;
         }
-        self.wipe(replica, residence.role).await?;
-        self.forget_log(replica).await?;
-        self.forget_records(replica)?;
+        if let Err(error) = self.take_away(replica, residence.role).await {
+            // Tried again like one that does not start.
+            let left = Residence { leaving: true, ..residence };
+            self.residents.write().failed.insert(replica, (left, chain(&error)));
+            return Err(error);
+        }
         tracing::info!(replica = replica.0, shard = residence.shard.0, "removed a replica");
         Ok(())
+    }
+
+    async fn take_away(&self, replica: ReplicaId, role: Role) -> Result<(), HostError> {
+        self.wipe(replica, role).await?;
+        for folder in [self.place.staging.clone(), self.arriving()] {
+            let folder = folder.join(replica.0.to_string());
+            if let Err(error) = std::fs::remove_dir_all(&folder)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(folder = %folder.display(), %error, "files of a replica that was removed are still there");
+            }
+        }
+        self.forget_log(replica).await?;
+        self.forget_records(replica)
     }
 
     pub(super) fn was_removed(&self, replica: ReplicaId) -> Result<bool, HostError> {

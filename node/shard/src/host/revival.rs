@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Host, Residence};
+use super::{Host, Residence, chain};
 use crate::ReplicaId;
 use crate::machine::ShardStore;
 use crate::raft::Transport;
@@ -41,7 +41,13 @@ pub(super) async fn revive<S: ShardStore, T: Transport>(host: Weak<Host<S, T>>) 
                 continue;
             }
             (known.last, known.pause) = (now, (known.pause * 2).min(LONGEST_PAUSE));
-            host.open_anew(replica, residence).await;
+            if residence.leaving {
+                if let Err(error) = host.remove(replica).await {
+                    tracing::warn!(replica = replica.0, error = chain(&error), "a replica that is to go is still here");
+                }
+            } else {
+                host.open_anew(replica, residence).await;
+            }
         }
     }
 }

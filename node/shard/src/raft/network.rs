@@ -1,6 +1,7 @@
 //! How replicas reach each other: openraft's calls over whatever carries messages between nodes.
 
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +175,8 @@ impl<S: ShardStore, T: Transport> RaftNetworkV2<TypeConfig> for Peer<S, T> {
             return Err(unreachable(received).into());
         };
         let folder = self.outgoing.join(format!("to-{}", self.to.0));
+        // It may be as large as the shard, and the numbers of replicas do not come again.
+        let _goes = GoesAfterwards(folder.clone());
         let sent = async {
             // Of now, not of when openraft asked: the receiver is told what it really gets.
             let (meta, taken) = Arc::new(source).take_now(folder).await.map_err(unreachable)?;
@@ -183,6 +186,20 @@ impl<S: ShardStore, T: Transport> RaftNetworkV2<TypeConfig> for Peer<S, T> {
         tokio::select! {
             sent = sent => sent,
             closed = cancel => Err(closed.into()),
+        }
+    }
+}
+
+/// A folder that goes once it was sent, or nobody waits for it any more.
+struct GoesAfterwards(PathBuf);
+
+impl Drop for GoesAfterwards {
+    fn drop(&mut self) {
+        let Self(folder) = self;
+        if let Err(error) = std::fs::remove_dir_all(&*folder)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %folder.display(), %error, "a snapshot that was sent is still there");
         }
     }
 }

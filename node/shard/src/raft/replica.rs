@@ -338,6 +338,12 @@ impl<S: ShardStore> RaftReplica<S> {
         &self.hashes
     }
 
+    /// Whether it believes to lead; cheaper than [`group`](Self::group).
+    pub fn leads(&self) -> bool {
+        use openraft::async_runtime::WatchReceiver;
+        self.raft.metrics().borrow_watched().current_leader == Some(self.replica)
+    }
+
     /// How long ago a leader was heard, or this replica was started.
     pub fn heard_ago(&self) -> Duration {
         self.heard.lock().elapsed()

@@ -315,6 +315,14 @@ impl Fleet {
         self.wires.add(host);
     }
 
+    /// Copies of shards that a node has written to send them, and that are still there.
+    pub fn copies_left(&self, node: NodeId) -> Vec<PathBuf> {
+        let staging = std::fs::read_dir(self.nodes[&node].folder.join("staging")).unwrap();
+        let of_replicas = staging.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+        let left = of_replicas.map(|entry| entry.unwrap().path());
+        left.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("to-"))).collect()
+    }
+
     /// Ends a node and starts it again from its folders.
     pub async fn restart(&self, node: NodeId) {
         self.end(node).await;

@@ -144,15 +144,19 @@ pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment)
         let shard = shard(told, &pool_of(by), by, known);
         // A node of which nothing at all is known leaves the planner nothing to judge by.
         if shard.replicas.iter().all(|replica| parts.nodes.iter().any(|node| node.id == replica.node)) {
-            // Of what has an object, the object knows more.
-            let has_object = moves.open.iter().any(|open| open.change.shard() == shard.id);
-            parts.open.extend(told.job.as_ref().filter(|_| !has_object).map(|job| open_move(told, job)));
+            // Of what has begun and has an object, the object knows more; a job of nobody's holds up what waits for its shard.
+            let runs = |open: &OpenMove| open.change.shard() == shard.id && open.phase == OpenPhase::Running;
+            let foreign = told.job.as_ref().filter(|_| !moves.open.iter().any(runs));
+            if let Some(job) = foreign {
+                parts.open.push(open_move(told, job));
+            }
             let own = |job: &&v1::ShardJob| !moves.ended.iter().any(|(known, _)| *known == job.job);
             parts.history.extend(told.ended.iter().filter(own).map(|job| ended(told, job)));
             parts.shards.push(shard);
         }
     }
-    parts.open.extend(moves.open.iter().cloned());
+    let busy: BTreeSet<ShardId> = parts.open.iter().map(|open| open.change.shard()).collect();
+    parts.open.extend(moves.open.iter().filter(|open| !busy.contains(&open.change.shard())).cloned());
     parts.history.extend(moves.ended.iter().map(|(_, ended)| ended.clone()));
     for (_, record) in &moves.ended {
         if let Some(shard) = parts.shards.iter_mut().find(|shard| shard.id == record.change.shard()) {

@@ -180,6 +180,27 @@ fn replicas_that_trade_places_are_beside_each_other_for_a_while_and_count_as_bef
 }
 
 #[test]
+fn a_job_of_nobodys_holds_up_what_waits_for_its_shard() {
+    let mut busy = shard(1, 10, true, &[(10, 1, false)]);
+    busy.job = Some(v1::ShardJob { job: 5, kind: "AddReplica".to_owned(), to: 2, ..v1::ShardJob::default() });
+    let known = named(vec![heard(1, 0, vec![busy]), heard(2, 0, vec![]), heard(3, 0, vec![])]);
+    let open = |phase, to| OpenMove {
+        change: Change::AddReplica { shard: ShardId(1), role: Role::Data, to: NodeId(to) },
+        reason: Reason::Manual,
+        priority: Priority::Normal,
+        phase,
+        bytes: 0,
+    };
+    let seen = |phase| {
+        let moves = Moves { open: vec![open(phase, 3)], ended: vec![] };
+        fleet_parts(&desired(3), &known, &moves, NOW).open
+    };
+    // What was begun before and deleted is undone yet: what comes after it waits, and is not refused by the leader.
+    assert_eq!(seen(OpenPhase::Approved)[0].change.to(), Some(NodeId(2)));
+    assert_eq!(seen(OpenPhase::Running), [open(OpenPhase::Running, 3)]);
+}
+
+#[test]
 fn a_member_on_a_node_that_the_fleet_has_never_heard_is_on_a_stranger() {
     let members = [(10, 1, false), (11, 9, false), (12, 3, true)];
     let known = named(vec![heard(1, 0, vec![shard(1, 10, true, &members)]), heard(3, 0, vec![])]);

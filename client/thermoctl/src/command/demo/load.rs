@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
 use thermocline_client::{Client, Error as ClientError};
 
+use super::written::Written;
 use crate::{
     CommandError,
     interrupt::Interrupt,
@@ -57,7 +58,7 @@ pub(super) async fn import(client: &Client, records: &[(Bytes, Bytes)], done: &A
 #[derive(Debug)]
 pub(super) struct DemoTarget {
     client: Client,
-    records: Arc<Vec<(Bytes, Bytes)>>,
+    written: Arc<Written>,
     recent: recent::Recent,
 }
 
@@ -112,8 +113,8 @@ mod recent {
 
 impl DemoTarget {
     /// Over these records, the most popular first.
-    pub(super) fn new(client: Client, records: Arc<Vec<(Bytes, Bytes)>>) -> Option<Self> {
-        Some(Self { client, records, recent: recent::Recent::new()? })
+    pub(super) fn new(client: Client, written: Arc<Written>) -> Option<Self> {
+        Some(Self { client, written, recent: recent::Recent::new()? })
     }
 
     /// p50 and p99 since the last look, in microseconds.
@@ -125,15 +126,16 @@ impl DemoTarget {
 impl Target for DemoTarget {
     async fn execute(&self, operation: Operation) -> Result<Outcome, String> {
         let number = usize::try_from(operation.record).unwrap_or(usize::MAX);
-        let Some((key, value)) = self.records.get(number) else {
-            return Err(format!("there is no record {}", operation.record));
-        };
+        let none = || format!("there is no record {}", operation.record);
+        let (key, _) = self.written.records().get(number).ok_or_else(none)?;
         let begun = Instant::now();
         let outcome = if operation.kind == OperationKind::Read {
             let found = self.client.get(key.clone()).await.map_err(|error| error.to_string())?;
             if found.is_some() { Outcome::Done } else { Outcome::NotFound }
         } else {
-            self.client.put(key.clone(), value.clone()).await.map_err(|error| error.to_string())?;
+            let put = async |key, value| self.client.put(key, value).await.map(drop);
+            let put = self.written.write(number, put).await.ok_or_else(none)?;
+            put.map_err(|error| error.to_string())?;
             Outcome::Done
         };
         self.recent.record(begun.elapsed());

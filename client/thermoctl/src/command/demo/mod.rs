@@ -10,6 +10,7 @@ mod load;
 mod proof;
 mod shards;
 mod summary;
+mod written;
 
 use std::{
     io::IsTerminal,
@@ -42,6 +43,7 @@ use self::{
     proof::Proof,
     shards::{Copies, Spread},
     summary::Summary,
+    written::Written,
 };
 use super::{Ended, fleet, local, progress};
 use crate::{
@@ -210,16 +212,16 @@ async fn show(
         stop: Stop::After(Duration::from_secs(arguments.seconds)),
         seed,
     };
-    let records = Arc::new(data.records);
+    let written = Arc::new(Written::loaded(data.records));
     let ((say, told), client_of_loss) = (mpsc::unbounded_channel(), &client);
     let loss = async move {
         let Some(voters) = voters else { return Ok(None) };
         tokio::time::sleep(Duration::from_secs(arguments.seconds) / UNTIL_LOSS).await;
         disaster::play(context, layout, client_of_loss, voters, &say).await.map(Some)
     };
-    let replayed = replay(context, &client, Arc::clone(&records), &plan, told);
+    let replayed = replay(context, &client, Arc::clone(&written), &plan, told);
     let (report, recovery) = tokio::try_join!(replayed, loss)?;
-    let proof = prove(context, &client, &records).await?;
+    let proof = prove(context, &client, &written).await?;
     let statuses = statuses(context, &client).await;
     if statuses.len() < client.nodes().len() {
         return Err(CommandError::Fleet {
@@ -316,11 +318,11 @@ impl<'a> Lines<'a> {
 async fn replay(
     context: &Context,
     client: &Client,
-    records: Arc<Vec<(bytes::Bytes, bytes::Bytes)>>,
+    written: Arc<Written>,
     plan: &Plan,
     mut told: mpsc::UnboundedReceiver<String>,
 ) -> Result<Report, CommandError> {
-    let target = DemoTarget::new(client.clone(), records)
+    let target = DemoTarget::new(client.clone(), written)
         .ok_or_else(|| CommandError::Usage("latencies cannot be measured".to_owned()))?;
     let (target, live) = (Arc::new(target), Arc::new(Live::default()));
     let running = workload::run(Arc::clone(&target), plan, Arc::clone(&live));
@@ -421,14 +423,10 @@ async fn tell_spread(context: &Context, client: &Client, when: &str) {
     context.printer.remark(&format!("{when}:\n{}", spread.text(&context.printer)));
 }
 
-async fn prove(
-    context: &Context,
-    client: &Client,
-    records: &[(bytes::Bytes, bytes::Bytes)],
-) -> Result<Proof, CommandError> {
+async fn prove(context: &Context, client: &Client, written: &Written) -> Result<Proof, CommandError> {
     let done = AtomicU64::new(0);
-    let bar = progress::bar(&context.printer, Some(records.len() as u64), false);
-    let reading = proof::read_all(client, records, &done);
+    let bar = progress::bar(&context.printer, Some(written.records().len() as u64), false);
+    let reading = proof::read_all(client, written, &done);
     tokio::pin!(reading);
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     loop {

@@ -1,4 +1,4 @@
-//! Whether everything that was loaded is there: every record is read again and compared.
+//! Whether everything that was written is there: every record is read again and compared with its last acknowledged write.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,6 +6,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use thermocline_client::{Client, Error as ClientError};
+
+use super::written::Written;
 
 /// Records that are asked for at once.
 const BATCH: usize = 500;
@@ -19,7 +21,7 @@ pub(super) struct Proof {
     pub(super) read: u64,
     /// That are not there.
     pub(super) missing: u64,
-    /// That are not what was written.
+    /// That are not what was written last.
     pub(super) different: u64,
 }
 
@@ -28,12 +30,13 @@ impl Proof {
         self.missing == 0 && self.different == 0
     }
 
-    fn of(written: &[(Bytes, Bytes)], found: &[Option<Bytes>]) -> Self {
-        let mut proof = Self { read: written.len() as u64, ..Self::default() };
-        for ((_, value), found) in written.iter().zip(found) {
+    /// Of the records from this one on.
+    fn of(written: &Written, first: usize, found: &[Option<Bytes>]) -> Self {
+        let mut proof = Self { read: found.len() as u64, ..Self::default() };
+        for (record, found) in (first..).zip(found) {
             match found {
                 None => proof.missing += 1,
-                Some(found) if found != value => proof.different += 1,
+                Some(found) if !written.is_right(record, found) => proof.different += 1,
                 Some(_) => {}
             }
         }
@@ -50,19 +53,15 @@ impl Proof {
 }
 
 /// Reads every record; `done` counts them.
-pub(super) async fn read_all(
-    client: &Client,
-    records: &[(Bytes, Bytes)],
-    done: &AtomicU64,
-) -> Result<Proof, ClientError> {
-    let part = async |part: &[(Bytes, Bytes)]| {
+pub(super) async fn read_all(client: &Client, written: &Written, done: &AtomicU64) -> Result<Proof, ClientError> {
+    let part = async |(number, part): (usize, &[(Bytes, Bytes)])| {
         let keys: Vec<Bytes> = part.iter().map(|(key, _)| key.clone()).collect();
         let found = client.batch_get(&keys).await?;
         let values: Vec<Option<Bytes>> = found.into_iter().map(|record| record.map(|record| record.value)).collect();
         done.fetch_add(part.len() as u64, Ordering::Relaxed);
-        Ok(Proof::of(part, &values))
+        Ok(Proof::of(written, number * BATCH, &values))
     };
-    stream::iter(records.chunks(BATCH))
+    stream::iter(written.records().chunks(BATCH).enumerate())
         .map(part)
         .buffer_unordered(IN_FLIGHT)
         .try_fold(Proof::default(), |sum, part| async move { Ok(sum.and(part)) })
@@ -75,10 +74,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_and_what_differs_is_counted() {
-        let written: Vec<(Bytes, Bytes)> =
-            ["a", "b", "c"].iter().map(|key| (Bytes::from(*key), Bytes::from(*key))).collect();
-        let proof = Proof::of(&written, &[Some("a".into()), None, Some("x".into())]);
+        let records = ["a", "b", "c"].iter().map(|key| (Bytes::from(*key), Bytes::from(*key))).collect();
+        let written = Written::loaded(records);
+        let proof = Proof::of(&written, 0, &[Some("a".into()), None, Some("x".into())]);
         assert_eq!(proof, Proof { read: 3, missing: 1, different: 1 });
-        assert!(!proof.holds() && Proof::of(&written[..1], &[Some("a".into())]).holds());
+        assert!(!proof.holds() && Proof::of(&written, 1, &[Some("b".into())]).holds());
     }
 }

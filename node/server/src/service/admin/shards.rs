@@ -210,6 +210,10 @@ impl<'a> Changing<'a> {
 
     async fn split(&self, engine: &Engine, at: Bytes) -> Result<ShardId, Status> {
         limits::at_most("split.at", "bytes of a key", at.len(), thermocline_proto::MAX_KEY_BYTES)?;
+        if self.descriptor.shard == ShardId::META {
+            // Who looks for a shard asks one group, by key.
+            return Err(Status::failed_precondition("shard 0 holds the index of all shards and stays whole"));
+        }
         let at = if at.is_empty() { self.middle(engine).await? } else { at };
         let count = self.group.members.len() as u64;
         let first = self.cluster.directory.allocate(count + 1).await;
