@@ -1,10 +1,12 @@
 //! Consensus of one shard: openraft over the engine's ordered log store and the shard's state machine.
 //!
-//! `types` (what openraft is told), `encoding` (bytes on disk and wire), `log` (its log and vote), `logs` (where they are),
-//! `log_size` (how much it is), `state_machine` (applying, snapshots),
-//! `replica` (one member of a group), `group_view` (the group as it sees it). What is durable when: votes and entries before they are answered (the log store syncs
-//! all groups together); applied state with the process, and by a power loss it goes back to an earlier entry, from
-//! which the log is applied again. So a log is purged only up to what was synced in the state machine.
+//! `types` and `pace` (what openraft is told), `encoding` (bytes on disk and wire), `log` (its log and vote), `logs` (where they
+//! are), `log_size` (how much it is), `state_machine` (applying, snapshots), `replica` (one member of a group), `group_view` (the
+//! group as it sees it).
+//!
+//! What is durable when: votes and entries before they are answered (the log store syncs all groups together); applied state with
+//! the process, and by a power loss it goes back to an earlier entry, from which the log is applied again. So a log is purged only
+//! up to what was synced in the state machine.
 
 mod encoding;
 mod group_view;
@@ -13,6 +15,7 @@ mod log_size;
 mod logs;
 pub mod message;
 mod network;
+mod pace;
 mod replica;
 mod state_machine;
 mod types;
@@ -21,6 +24,7 @@ pub use group_view::GroupView;
 pub use log::ReplicaLog;
 pub use logs::{Durable, Logs};
 pub use network::{Network, Peer, Transport, TransportError};
-pub use replica::{Pace, ProposeError, RaftReplica, RefusalError, ReplicaPlace, SnapshotError, StartError};
+pub use pace::Pace;
+pub use replica::{ProposeError, RaftReplica, RefusalError, ReplicaPlace, SnapshotError, StartError};
 pub use state_machine::{News, NewsSender, ReplicaStateMachine, ShardView, SnapshotData};
 pub use types::{EncodedCommand, Member, SnapshotMeta, TypeConfig, Vote};

@@ -1,0 +1,87 @@
+//! Why a replica does not do what it is asked, by what it is asked for.
+
+use openraft::errors::{Fatal, RaftError};
+
+use crate::ReplicaId;
+use crate::machine::MachineError;
+use crate::raft::types::TypeConfig;
+
+/// Why a command was not carried out, or not known to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// Another replica leads; nothing was done here.
+    #[error("{replica} does not lead its group; {leader:?} does")]
+    NotLeader {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// Who leads, as far as is known.
+        leader: Option<ReplicaId>,
+    },
+    /// The membership does not allow it.
+    #[error("change the members of the group of {replica}: {reason}")]
+    Membership {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The replica has stopped: whether the command will be carried out is not known.
+    #[error("{replica} has stopped")]
+    Stopped {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// Why.
+        source: Fatal<TypeConfig>,
+    },
+}
+
+/// Why a replica does not take what another one says.
+#[derive(Debug, thiserror::Error)]
+pub enum RefusalError {
+    /// The replica has stopped.
+    #[error("the replica has stopped")]
+    Stopped(#[from] RaftError<TypeConfig>),
+    /// It has no data, and must not seem to.
+    #[error("{replica} takes nothing but a snapshot: it joins, or one was not wholly installed")]
+    AwaitsSnapshot {
+        /// Who was asked.
+        replica: ReplicaId,
+    },
+}
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The replica has stopped.
+    #[error("ask the group for a snapshot")]
+    Group(#[source] Box<RaftError<TypeConfig>>),
+    /// Nothing was applied yet.
+    #[error("{replica} has applied nothing yet")]
+    Nothing {
+        /// Who was asked.
+        replica: ReplicaId,
+    },
+    /// It cannot be read or written.
+    #[error("take a snapshot")]
+    Machine(#[from] MachineError),
+}
+
+/// Why a replica did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its state machine cannot be opened.
+    #[error("open the state machine")]
+    Machine(#[from] MachineError),
+    /// Its configuration contradicts itself.
+    #[error("configure the group")]
+    Config(#[from] openraft::ConfigError),
+    /// The log of a shard that split off cannot be begun.
+    #[error("begin the log")]
+    Log(std::io::Error),
+    /// The log cannot be read.
+    #[error("measure the log")]
+    ReadLog(#[source] std::io::Error),
+    /// Log or state cannot be read.
+    #[error("start the group")]
+    Group(#[from] Fatal<TypeConfig>),
+}
