@@ -5,6 +5,7 @@
 //! taken out of the group, and only then its copy goes. Up to the cut-over a cancellation undoes what was begun.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::job::{Arrival, Job, JobKind, JobOutcome};
 use crate::raft::GroupView;
@@ -12,6 +13,8 @@ use crate::{NodeId, ReplicaId, Role};
 
 /// Entries that a learner may lack when it is compared: it has them before the comparison is answered.
 const NEAR: u64 = 128;
+/// One that did not answer for so long is not asked to lead: it may be lost for good.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// What this leader has done for a job; another one does it again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,7 +85,7 @@ fn join(job: &Job, group: &GroupView, progress: &Progress, arrivals: &[Arrival])
         // It would have to vote beside the new witness, on one node.
         return Step::End(JobOutcome::Failed, "no other data replica leads while the only one is exchanged");
     }
-    for new in arrivals {
+    for new in arrivals.iter().filter(|new| !group.votes(new.replica)) {
         if !group.members.contains_key(&new.replica) {
             let created = progress.created.contains(&new.replica);
             return if created { Step::Learn(*new) } else { Step::Create(*new) };
@@ -97,16 +100,16 @@ fn join(job: &Job, group: &GroupView, progress: &Progress, arrivals: &[Arrival])
     if !job.cut_over {
         return Step::CutOver;
     }
-    let mut voters = group.wanted_voters();
-    for (leaving, _) in job.kind.departures() {
-        if group.replica != leaving {
-            voters.remove(&leaving);
-        } else if let Some(other) = remaining_data(job, group).first() {
-            return Step::HandOver(*other);
-        }
-        // Otherwise the new one votes first, and the lead goes to it.
+    let departures = job.kind.departures();
+    let leaves = departures.iter().any(|(leaving, _)| *leaving == group.replica);
+    let heir = remaining_data(job, group).into_iter().find(|id| answers(group, *id));
+    if let Some(heir) = heir.filter(|_| leaves) {
+        return Step::HandOver(heir);
     }
-    voters.extend(arrivals.iter().map(|new| new.replica));
+    let mut voters = group.wanted_voters();
+    voters.retain(|id| *id == group.replica || departures.iter().all(|(leaving, _)| leaving != id));
+    // Where nobody else can lead the new one with data votes first, and the lead goes to it. A new witness would be beside this one.
+    voters.extend(arrivals.iter().filter(|new| !leaves || new.role == Role::Data).map(|new| new.replica));
     Step::Voters(voters)
 }
 
@@ -119,6 +122,10 @@ fn undo(group: &GroupView, progress: &Progress, arrivals: &[Arrival]) -> Step {
         Some(new) => Step::Clear(new.replica, new.node),
         None => Step::End(JobOutcome::Cancelled, "cancelled before the members changed"),
     }
+}
+
+fn answers(group: &GroupView, replica: ReplicaId) -> bool {
+    replica == group.replica || group.answered_ago.get(&replica).is_some_and(|ago| *ago < SILENT)
 }
 
 /// The voting data replicas that stay, the most advanced first.
@@ -144,7 +151,8 @@ fn leave(job: &Job, group: &GroupView, leaving: ReplicaId) -> Step {
     if !group.votes(leaving) {
         return Step::Forget(leaving);
     }
-    let others = group.other_data_voters(leaving);
+    let mut others = group.other_data_voters(leaving);
+    others.sort_by_key(|id| !answers(group, *id));
     let stores = group.members.get(&leaving).is_some_and(|member| member.role == Role::Data);
     match others.first() {
         None if stores => Step::End(JobOutcome::Failed, "no other replica of the shard has its data"),

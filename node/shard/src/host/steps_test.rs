@@ -23,7 +23,17 @@ fn group(leader: ReplicaId, voters: &[ReplicaId], learners: &[ReplicaId]) -> Gro
     let members: BTreeMap<_, _> = voters.iter().chain(learners).map(|id| member(*id)).collect();
     let matched = members.keys().map(|id| (*id, Some(1000))).collect();
     let voters = vec![voters.iter().copied().collect()];
-    GroupView { replica: leader, leader: Some(leader), members, voters, last: 1000, matched, ..GroupView::default() }
+    let answered_ago = [ONE, TWO, WITNESS, NEW, NEW_WITNESS].map(|id| (id, Duration::ZERO)).into();
+    GroupView {
+        answered_ago,
+        replica: leader,
+        leader: Some(leader),
+        members,
+        voters,
+        last: 1000,
+        matched,
+        ..GroupView::default()
+    }
 }
 
 fn move_of(leaving: ReplicaId) -> Job {
@@ -191,6 +201,37 @@ fn an_exchange_with_the_witness_is_one_change_of_the_members_and_never_puts_two_
         let cleared = [Step::Clear(TWO, node(TWO)), Step::Clear(WITNESS, node(WITNESS))];
         let end = Step::End(JobOutcome::Done, "the members changed");
         assert_eq!(steps[steps.len() - 3..], [&cleared[..], &[end]].concat());
+    }
+}
+
+#[test]
+fn a_leader_that_leaves_does_not_wait_for_a_lost_replica_to_take_over_but_has_the_new_one_vote_first() {
+    for silent in [Some(Duration::from_secs(11)), None] {
+        let mut group = group(ONE, &[ONE, TWO, WITNESS], &[]);
+        group.answered_ago.retain(|id, _| *id != TWO);
+        group.answered_ago.extend(silent.map(|ago| (TWO, ago)));
+        let exchanged = play(exchange_of(ONE), group.clone());
+        let is_change = |step: &&Step| matches!(step, Step::Voters(_) | Step::HandOver(_) | Step::End(..));
+        assert_eq!(
+            exchanged.iter().filter(is_change).collect::<Vec<_>>(),
+            [
+                // Instead of the witness that is on its node, so that there are never two.
+                &Step::Voters(set(&[ONE, TWO, NEW])),
+                &Step::HandOver(NEW),
+                &Step::Voters(set(&[TWO, NEW, NEW_WITNESS])),
+                &Step::End(JobOutcome::Done, "the members changed"),
+            ]
+        );
+        let moved = play(move_of(ONE), group);
+        assert_eq!(
+            moved.iter().filter(is_change).collect::<Vec<_>>(),
+            [
+                &Step::Voters(set(&[ONE, TWO, WITNESS, NEW])),
+                &Step::HandOver(NEW),
+                &Step::Voters(set(&[TWO, WITNESS, NEW])),
+                &Step::End(JobOutcome::Done, "the members changed"),
+            ]
+        );
     }
 }
 
