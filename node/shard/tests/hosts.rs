@@ -6,6 +6,7 @@ mod fleet;
 mod half_installed;
 mod logs;
 mod pitfalls;
+mod revival;
 mod witness_matrix;
 
 use std::collections::BTreeSet;

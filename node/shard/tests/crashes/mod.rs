@@ -3,4 +3,4 @@
 mod hosts;
 mod machines;
 mod process;
-mod stopping;
+pub mod stopping;

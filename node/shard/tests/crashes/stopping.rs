@@ -23,6 +23,11 @@ impl Left {
         Self::writes(i64::MAX)
     }
 
+    /// From now on there are so many.
+    pub fn set(&self, count: i64) {
+        self.0.store(count, Ordering::SeqCst);
+    }
+
     /// Whether a write was refused.
     pub fn is_over(&self) -> bool {
         self.0.load(Ordering::SeqCst) < 0
