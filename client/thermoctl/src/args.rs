@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 use crate::{
     exit_code::EXIT_CODE_HELP,
-    output::{ColorChoice, Format, parse_bytes, parse_some_time},
+    output::{ColorChoice, Format, parse_bytes, parse_some_time, parse_time},
     transfer::FileFormat,
     workload::Builtin,
 };
@@ -81,6 +81,8 @@ pub enum Command {
     Explain(KeyArguments),
     /// Show what each tier holds and serves
     Tiers,
+    /// Show the shards: their keys, members and leaders, size, load and what changes
+    Shards,
     /// Show or change the policy of moves between tiers
     Policy(PolicyArguments),
     /// Move a range of keys to a tier

@@ -30,6 +30,7 @@ fn the_commands_are_those_that_scripts_rely_on() {
             "heat",
             "explain",
             "tiers",
+            "shards",
             "policy",
             "move",
             "moves",

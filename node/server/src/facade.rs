@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::AdmissionPool;
 use crate::cluster::Cluster;
 use crate::health::HealthBoard;
-use crate::metrics::NodeMetrics;
 use crate::metrics::snapshot::{self, Facts};
+use crate::metrics::{NodeMetrics, ReplicaFigures};
 use crate::owned_range::OwnedRange;
 use crate::service::admin::shard_statuses;
 use crate::service::convert;
@@ -123,7 +123,9 @@ impl Facade {
     }
 
     fn facts(&self) -> Facts {
+        let shards = self.cluster.as_deref().map(|cluster| shard_statuses(cluster, &[])).unwrap_or_default();
         Facts {
+            replicas: ReplicaFigures::of(&shards),
             uptime: self.started.elapsed(),
             health: self.health.now(),
             stats: self.engine.stats(),

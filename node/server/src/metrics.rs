@@ -4,9 +4,11 @@
 //! whose number has no bound. Calls are counted as they happen ([`NodeMetrics`]); what the engine counts itself is read
 //! when somebody asks ([`snapshot`]).
 
+mod replicas;
 mod requests;
 pub mod snapshot;
 
+pub use replicas::ReplicaFigures;
 pub use requests::{NodeMetrics, RequestTimer, Rpc};
 
 /// What a metric does over time.
@@ -107,6 +109,14 @@ definitions! {
     MOVES_RUNNING = Gauge "thermocline_moves_running" [] "Moves between tiers under way.";
     THROTTLED = Counter "thermocline_move_throttled_seconds_total" [] "Time in which moves waited for their budget or their target.";
     POLICY_GENERATION = Gauge "thermocline_policy_generation" [] "Generation of the policy in force.";
+
+    REPLICAS = Gauge "thermocline_replicas" ["role"] "Replicas on the node that run, by what they are now: leader, follower, learner, witness.";
+    REPLICAS_FAILED = Gauge "thermocline_replicas_failed" [] "Replicas on the node that do not run; each is opened anew now and then.";
+    REPLICAS_LEADERLESS = Gauge "thermocline_replicas_leaderless" [] "Replicas on the node that know of nobody who leads; alert where it lasts, their shards take no writes.";
+    REPLICA_LAG = Gauge "thermocline_replica_lag_entries" [] "Entries that the member furthest behind lacks, of the shards led here.";
+    REPLICAS_UNHEARD = Gauge "thermocline_replicas_unheard" [] "Members of shards led here that have not answered this leader yet.";
+    REPLICA_JOBS = Gauge "thermocline_replica_jobs_running" [] "Changes of the members of shards led here that are under way.";
+    REPLICA_COPY_LEFT = Gauge "thermocline_replica_copy_left_bytes" [] "Bytes still to be copied to new replicas of shards led here.";
 
     CPU_USAGE = Gauge "thermocline_cpu_usage_ratio" [] "CPU time of the node as a share of what it may use.";
     MEMORY = Gauge "thermocline_memory_bytes" [] "Resident memory of the node.";

@@ -185,7 +185,7 @@ fn a_move_to_a_node_that_is_lost_is_undone_unless_the_members_have_changed() {
     assert_eq!(following(&MOVE, Desired::Run).next(&heard).ask, None, "the other nodes hear it");
     // One that came back without its disks is another one under its name.
     let mut replaced = known(told.clone());
-    replaced.get_mut(&3).unwrap().ago = Duration::from_secs(4);
+    replaced.get_mut(&3).unwrap().ago = Duration::from_secs(10);
     replaced.get_mut(&4).unwrap().name = "main-3".to_owned();
     assert!(control(&following(&MOVE, Desired::Run).next(&replaced)).cancel);
 

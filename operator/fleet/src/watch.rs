@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
-/// A node says something at least every 5 s; after three times that it is not there.
+/// A node says something every 5 s; after three times that it is not there.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Between two attempts to reach a node.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -83,6 +83,17 @@ impl Watches {
     pub fn latest(&self) -> BTreeMap<String, v1::NodeStatus> {
         let voices = self.voices.lock();
         voices.iter().filter_map(|(name, voice)| Some((name.clone(), voice.latest.clone()?))).collect()
+    }
+
+    /// What the nodes said last, and when: on a stream that is still open, one that hangs has said nothing for a while.
+    #[must_use]
+    pub fn heard(&self) -> BTreeMap<String, (v1::NodeStatus, Instant)> {
+        let voices = self.voices.lock();
+        let heard = voices.iter().filter_map(|(name, voice)| {
+            let status = voice.latest.clone()?;
+            Some((name.clone(), (status, voice.heard)))
+        });
+        heard.collect()
     }
 
     /// The nodes that have said nothing for so long that nothing is expected of them.

@@ -12,7 +12,6 @@ use thermocline_shard::host::{Host, HostError, Indexed, ReadError, Resident, Wri
 use thermocline_shard::machine::ShardStore;
 use thermocline_shard::raft::message;
 use thermocline_shard::{NodeId, ReplicaId, ShardId};
-use tokio::time::Instant;
 
 use crate::flaw::Flaw;
 use crate::message::{Answer, Call, Route};
@@ -25,7 +24,6 @@ pub type SimulatedHost = Host<Store, Wire>;
 
 /// How long a hash is waited for.
 const HASH: Duration = Duration::from_secs(4);
-const LOOK: Duration = Duration::from_millis(20);
 
 /// The services of one node.
 pub struct Service {
@@ -113,13 +111,9 @@ impl Service {
 
     async fn hash(&self, replica: ReplicaId, index: u64) -> Result<Answer, Answer> {
         let resident = self.resident(replica)?;
-        let until = Instant::now() + HASH;
-        loop {
-            match resident.replica().hashes().wait(index).await {
-                Some(hash) => return hash.map(Answer::Hash).map_err(Answer::Unavailable),
-                None if Instant::now() >= until => return Err(stopped("the entry is not applied yet")),
-                None => tokio::time::sleep(LOOK).await,
-            }
+        match tokio::time::timeout(HASH, resident.replica().hash_at(index)).await {
+            Ok(hash) => hash.map(Answer::Hash).map_err(|error| Answer::Refused(error.to_string())),
+            Err(_) => Err(stopped("the entry is not hashed yet")),
         }
     }
 

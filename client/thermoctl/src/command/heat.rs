@@ -9,7 +9,7 @@ use crate::{
     answers::{Answers, ended_without},
     args::HeatArguments,
     context::Context,
-    output::{TextOrBase64, bytes},
+    output::{TextField, TextOrBase64, bound, bytes},
 };
 
 #[derive(Debug, Serialize)]
@@ -56,26 +56,6 @@ pub(super) struct RangeView {
     pub(super) class: String,
     bytes: Vec<TierBytesView>,
     node: String,
-}
-
-/// A bound: text, or an object with base64.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum TextField {
-    Text(String),
-    #[serde(rename_all = "camelCase")]
-    Base64 {
-        base64: String,
-    },
-}
-
-impl TextField {
-    fn of(bytes: &[u8]) -> Self {
-        match TextOrBase64::of(bytes) {
-            TextOrBase64::Text(text) => Self::Text(text),
-            TextOrBase64::Base64(base64) => Self::Base64 { base64 },
-        }
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -182,11 +162,6 @@ fn tables(context: &Context, view: &HeatView) -> String {
         .printer
         .table(&["RANGE", "READS/DAY", "WRITES/DAY", "PATTERN", "CLASS", "HELD", "NODE"], ranges.collect());
     format!("{key_table}\n{range_table}")
-}
-
-/// A bound of a range; `open` where there is none.
-fn bound(key: &[u8], open: &str) -> String {
-    if key.is_empty() { open.to_owned() } else { DisplayKey(key).to_string() }
 }
 
 /// How long ago a key was read; nodes say the greatest number where it never was.

@@ -23,6 +23,7 @@ mod progress;
 mod put;
 mod reference;
 mod scan;
+mod shards;
 mod simulate;
 mod tiers;
 mod top;
@@ -65,6 +66,7 @@ async fn dispatch(context: &Context, command: Command) -> Ended {
         Command::Heat(arguments) => heat::run(context, &arguments).await,
         Command::Explain(arguments) => explain::run(context, &arguments).await,
         Command::Tiers => tiers::run(context).await,
+        Command::Shards => shards::run(context).await,
         Command::Policy(arguments) => policy::run(context, &arguments.command).await,
         Command::Move(arguments) => move_range::run(context, &arguments).await,
         Command::Moves(arguments) => moves::run(context, &arguments).await,

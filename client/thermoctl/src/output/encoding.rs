@@ -2,7 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
-use thermocline_client::Record;
+use thermocline_client::{DisplayKey, Record};
 
 /// Bytes as they are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,37 @@ impl TextOrBase64 {
 /// Where the text is not standard base64 with padding.
 pub fn decode_base64(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
     BASE64_STANDARD.decode(text)
+}
+
+/// A bound of a range for programs: text, or an object with base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum TextField {
+    /// It is UTF-8.
+    Text(String),
+    /// It is not.
+    #[serde(rename_all = "camelCase")]
+    Base64 {
+        /// The bytes.
+        base64: String,
+    },
+}
+
+impl TextField {
+    /// Chooses by content.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        match TextOrBase64::of(bytes) {
+            TextOrBase64::Text(text) => Self::Text(text),
+            TextOrBase64::Base64(base64) => Self::Base64 { base64 },
+        }
+    }
+}
+
+/// A bound of a range for people; `open` where it has none.
+#[must_use]
+pub fn bound(key: &[u8], open: &str) -> String {
+    if key.is_empty() { open.to_owned() } else { DisplayKey(key).to_string() }
 }
 
 /// A record for programs; the same fields that an import reads.

@@ -4,6 +4,6 @@ mod encoding;
 mod figure;
 mod printer;
 
-pub use encoding::{TextOrBase64, decode_base64, record_view};
+pub use encoding::{TextField, TextOrBase64, bound, decode_base64, record_view};
 pub use figure::{bytes, count, estimate, nanos, parse_bytes, parse_some_time, parse_time, percent, rate};
 pub use printer::{ColorChoice, Format, Printer};

@@ -11,7 +11,6 @@ use thermocline_proto::{CLUSTER_METADATA, NODE_METADATA};
 use thermocline_shard::host::{HostError, Resident};
 use thermocline_shard::raft::message;
 use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
-use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::NodeHost;
@@ -21,7 +20,6 @@ use crate::telemetry::chain;
 
 /// How long a hash is waited for before whoever asked asks again.
 const HASH: Duration = Duration::from_secs(100);
-const LOOK: Duration = Duration::from_millis(20);
 
 /// The replicas of one node, as others reach them.
 pub struct ReplicasService {
@@ -201,16 +199,9 @@ impl Replicas for ReplicasService {
     async fn hash_replica(&self, request: Request<wire::HashReplicaRequest>) -> Answer<wire::HashReplicaResponse> {
         let request = request.into_inner();
         let resident = self.resident(request.replica)?;
-        let until = Instant::now() + HASH;
-        let hash = loop {
-            match resident.replica().hashes().wait(request.index).await {
-                Some(hash) => break hash.map_err(Status::internal)?,
-                None if Instant::now() >= until => {
-                    return Err(Status::unavailable(format!("entry {} is not applied yet", request.index)));
-                }
-                None => tokio::time::sleep(LOOK).await,
-            }
-        };
+        let hash = tokio::time::timeout(HASH, resident.replica().hash_at(request.index)).await;
+        let hash = hash.map_err(|_| Status::unavailable(format!("entry {} is not hashed yet", request.index)))?;
+        let hash = hash.map_err(|error| Status::internal(chain(&error)))?;
         let sum = hash.hash.to_be_bytes().to_vec().into();
         Ok(Response::new(wire::HashReplicaResponse { sum, records: hash.records, bytes: hash.bytes }))
     }

@@ -6,7 +6,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType, Quantile, Summary};
 use thermocline_engine::{EngineStats, LatencySummary, MoveReason, MoveTotal, TierReport};
 
-use super::{self as table, Definition, Kind, NodeMetrics};
+use super::{self as table, Definition, Kind, NodeMetrics, ReplicaFigures};
 use crate::admission::AdmissionState;
 use crate::health::NodeHealth;
 use crate::system::Load;
@@ -34,6 +34,8 @@ pub struct Facts {
     pub disk_usage: Vec<Option<f64>>,
     /// What the process uses.
     pub load: Load,
+    /// Its replicas; none where the cluster has no shards.
+    pub replicas: ReplicaFigures,
     /// Admission by pool.
     pub pools: Vec<(&'static str, AdmissionState)>,
 }
@@ -101,6 +103,7 @@ fn collect(facts: &Facts) -> Vec<MetricFamily> {
         out.tier(tier, facts.disk_usage.get(index).copied().flatten());
     }
     out.moves(stats);
+    out.replicas(&facts.replicas);
     out.families
 }
 
@@ -190,6 +193,37 @@ impl Families {
             self.set(&table::MOVES, &labels, total.moves as f64);
             self.set(&table::MOVED_RECORDS, &labels, total.records as f64);
             self.set(&table::MOVED_BYTES, &labels, total.bytes as f64);
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn replicas(&mut self, of: &ReplicaFigures) {
+        let ReplicaFigures {
+            leaders,
+            followers,
+            learners,
+            witnesses,
+            failed,
+            leaderless,
+            unheard,
+            lag,
+            jobs,
+            copy_left,
+        } = *of;
+        let roles = [("leader", leaders), ("follower", followers), ("learner", learners), ("witness", witnesses)];
+        for (role, count) in roles {
+            self.set(&table::REPLICAS, &[role], count as f64);
+        }
+        let sums = [
+            (&table::REPLICAS_FAILED, failed),
+            (&table::REPLICAS_LEADERLESS, leaderless),
+            (&table::REPLICAS_UNHEARD, unheard),
+            (&table::REPLICA_LAG, lag),
+            (&table::REPLICA_JOBS, jobs),
+            (&table::REPLICA_COPY_LEFT, copy_left),
+        ];
+        for (definition, sum) in sums {
+            self.set(definition, &[], sum as f64);
         }
     }
 

@@ -52,7 +52,8 @@ pub trait Asks: Send + Sync + 'static {
     /// Stops a replica that was removed from its group, and wipes what it stored.
     fn remove(&self, on: NodeId, replica: ReplicaId) -> impl Future<Output = Result<(), AskError>> + Send;
 
-    /// What a replica's shard held at an entry that says so.
+    /// What a replica's shard held at an entry that says so. Unreachable where it is not known yet; failed where it was not hashed
+    /// and never will be.
     fn hash(
         &self,
         on: NodeId,

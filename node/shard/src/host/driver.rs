@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use thermocline_engine::LogicalHash;
 use tokio::task::JoinSet;
 
 use super::{AskError, Asks, Host, Progress, Resident, SendRate, SendRates, Step, next_step};
 use crate::command::Command;
 use crate::job::{Arrival, Job, JobChange, JobControl, JobEnd, JobOutcome};
 use crate::machine::{Applied, ShardStore};
-use crate::raft::{GroupView, Member, ProposeError, Transport};
+use crate::raft::{GroupView, HashError, Member, ProposeError, Transport};
 use crate::{ReplicaId, Role};
 
 /// How often the shards are looked at.
@@ -28,8 +29,8 @@ enum StepError {
     Ask(#[from] AskError),
     #[error("ask the group")]
     Group(#[from] ProposeError),
-    #[error("hash the shard: {0}")]
-    Hash(String),
+    #[error("hash the shard")]
+    Hash(#[from] HashError),
     #[error("{replica} holds something else than the leader's replica: {theirs:032x} instead of {ours:032x}")]
     Differs { replica: ReplicaId, ours: u128, theirs: u128 },
     #[error("the step took longer than {STEP:?}")]
@@ -190,21 +191,33 @@ impl<S: ShardStore, A: Asks> Taking<S, A> {
         self.say(JobChange::Control(cancel)).await
     }
 
-    /// Has both hash what the shard holds at the same entry.
+    /// Has both hash what the shard holds at the same entry. Where that takes longer than the step, the next one waits for the same.
     async fn verify(&mut self, new: Arrival) -> Result<(), StepError> {
-        let Arrival { replica, node, .. } = new;
-        let index = self.resident.replica().propose_at(&Command::Verify).await?;
-        let ours = self.resident.replica().hashes().wait(index).await;
-        let ours = ours.unwrap_or_else(|| Err("it was not begun".to_owned())).map_err(StepError::Hash)?;
-        let theirs = self.asks.hash(node, replica, index).await?;
+        let index = match self.done.comparing {
+            Some(index) => index,
+            None => self.resident.replica().propose_at(&Command::Verify).await?,
+        };
+        self.done.comparing = Some(index);
+        let hashed = self.hashes(new, index).await;
+        if !matches!(hashed, Ok(_) | Err(StepError::Ask(AskError::Unreachable { .. }))) {
+            // One of them was opened anew, or cannot be read: this one comes to no end.
+            self.done.comparing = None;
+        }
+        let (ours, theirs) = hashed?;
         if ours != theirs {
-            let differs = StepError::Differs { replica, ours: ours.hash, theirs: theirs.hash };
+            let differs = StepError::Differs { replica: new.replica, ours: ours.hash, theirs: theirs.hash };
             tracing::error!(job = self.job.id, error = %differs, "a copy is not what it was copied from; it is given up");
             let cancel = JobControl { job: self.job.id, cancel: true, ..JobControl::default() };
             return self.say(JobChange::Control(cancel)).await;
         }
         self.done.verified = true;
         Ok(())
+    }
+
+    /// What the leader's replica held at an entry, and what the new one did.
+    async fn hashes(&self, new: Arrival, index: u64) -> Result<(LogicalHash, LogicalHash), StepError> {
+        let ours = self.resident.replica().hash_at(index).await?;
+        Ok((ours, self.asks.hash(new.node, new.replica, index).await?))
     }
 
     async fn end(&self, outcome: JobOutcome, message: String) -> Result<(), StepError> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -16,6 +17,8 @@ use crate::{MAX_WRITES_PER_ENTRY, ReplicaId};
 
 /// Writes that wait to be proposed, at most: over it a write is refused.
 const QUEUE: usize = 4096;
+/// While writes are held back, abandoned ones are looked for so often.
+const ABANDONED: Duration = Duration::from_millis(200);
 /// Writes of one entry, at most.
 const PER_ENTRY: usize = 512;
 const _: () = assert!(PER_ENTRY <= MAX_WRITES_PER_ENTRY);
@@ -68,7 +71,8 @@ impl Proposer {
         clock: WallClock,
         slow: watch::Receiver<bool>,
     ) -> Self {
-        let (asks, queue) = mpsc::channel(QUEUE);
+        // The other half is between the queue and the entries.
+        let (asks, queue) = mpsc::channel(QUEUE / 2);
         let id = replica.id();
         tokio::spawn(propose(replica, queue, clock, slow));
         Self { replica: id, asks }
@@ -95,17 +99,32 @@ fn size(mutation: &Mutation) -> usize {
     mutation.key().len() + mutation.value().map_or(0, bytes::Bytes::len)
 }
 
-/// What one entry takes of those that wait.
-fn next_entry(waiting: &mut VecDeque<Ask>) -> Vec<Ask> {
-    let (mut bytes, mut taken) = (0, Vec::new());
-    while let Some(next) = waiting.front() {
-        bytes += next.bytes;
-        if taken.len() == PER_ENTRY || (!taken.is_empty() && bytes > ENTRY_BYTES) {
-            break;
-        }
-        taken.extend(waiting.pop_front().filter(|ask| !ask.answer.is_closed()));
+/// Writes that are not proposed yet, in their order.
+#[derive(Default)]
+struct Waiting(VecDeque<Ask>);
+
+impl Waiting {
+    fn room(&self) -> usize {
+        (QUEUE / 2).saturating_sub(self.0.len())
     }
-    taken
+
+    /// What one entry takes of them.
+    fn next_entry(&mut self) -> Vec<Ask> {
+        let (mut bytes, mut taken) = (0, Vec::new());
+        while let Some(next) = self.0.front() {
+            bytes += next.bytes;
+            if taken.len() == PER_ENTRY || (!taken.is_empty() && bytes > ENTRY_BYTES) {
+                break;
+            }
+            taken.extend(self.0.pop_front().filter(|ask| !ask.answer.is_closed()));
+        }
+        taken
+    }
+
+    /// Lets go of those whose callers no longer wait: their memory is counted nowhere any more, and their places are others'.
+    fn forget_abandoned(&mut self) {
+        self.0.retain(|ask| !ask.answer.is_closed());
+    }
 }
 
 async fn propose<S: ShardStore>(
@@ -115,25 +134,27 @@ async fn propose<S: ShardStore>(
     mut slow: watch::Receiver<bool>,
 ) {
     let mut under_way = FuturesUnordered::new();
-    let (mut waiting, mut received) = (VecDeque::new(), Vec::new());
+    let (mut waiting, mut received) = (Waiting::default(), Vec::new());
     loop {
         // Held back, writes gather; when the queue is full the next one is refused.
         let held_back = *slow.borrow_and_update();
-        while !held_back && under_way.len() < UNDER_WAY && !waiting.is_empty() {
-            let entry = next_entry(&mut waiting);
+        while !held_back && under_way.len() < UNDER_WAY && !waiting.0.is_empty() {
+            let entry = waiting.next_entry();
             if !entry.is_empty() {
                 under_way.push(propose_entry(Arc::clone(&replica), entry, clock()));
             }
         }
+        let room = waiting.room();
         tokio::select! {
-            taken = queue.recv_many(&mut received, QUEUE), if waiting.len() < QUEUE => {
+            taken = queue.recv_many(&mut received, room), if room > 0 => {
                 if taken == 0 {
                     break;
                 }
-                waiting.extend(received.drain(..));
+                waiting.0.extend(received.drain(..));
             }
             Some(()) = under_way.next(), if !under_way.is_empty() => {}
             Ok(()) = slow.changed(), if held_back => {}
+            () = tokio::time::sleep(ABANDONED), if held_back => waiting.forget_abandoned(),
         }
     }
     while under_way.next().await.is_some() {}
@@ -163,5 +184,27 @@ async fn propose_entry<S: ShardStore>(replica: Arc<RaftReplica<S>>, asks: Vec<As
             let error = refused(error);
             answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Epoch;
+
+    #[test]
+    fn writes_whose_callers_gave_up_make_room_while_the_leader_is_held_back() {
+        let mut waiting = Waiting::default();
+        let mut callers = Vec::new();
+        for _ in 0..QUEUE / 2 {
+            let (answer, caller) = oneshot::channel();
+            let write = Write { request: None, epoch: Epoch(1), conditions: Vec::new(), mutations: Vec::new() };
+            waiting.0.push_back(Ask { write, bytes: 1 << 20, answer });
+            callers.push(caller);
+        }
+        assert_eq!(waiting.room(), 0);
+        callers.truncate(3);
+        waiting.forget_abandoned();
+        assert_eq!((waiting.0.len(), waiting.room()), (3, QUEUE / 2 - 3));
     }
 }

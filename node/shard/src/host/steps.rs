@@ -21,6 +21,8 @@ const SILENT: Duration = Duration::from_secs(10);
 pub struct Progress {
     /// New replicas that were made on their nodes.
     pub created: BTreeSet<ReplicaId>,
+    /// The entry at which both replicas are being hashed: a large shard takes longer than one step, and is hashed once.
+    pub comparing: Option<u64>,
     /// The new replica with data holds what the leader's holds.
     pub verified: bool,
     /// Replicas whose copy was removed from their nodes.
@@ -94,7 +96,8 @@ fn join(job: &Job, group: &GroupView, progress: &Progress, arrivals: &[Arrival])
             return Step::Wait("copying");
         }
         if new.role == Role::Data && !progress.verified {
-            return Step::Verify(*new);
+            let answers = answers(group, new.replica);
+            return if answers { Step::Verify(*new) } else { Step::Wait("the new replica does not answer") };
         }
     }
     if !job.cut_over {

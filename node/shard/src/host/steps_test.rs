@@ -42,7 +42,7 @@ fn move_of(leaving: ReplicaId) -> Job {
 }
 
 fn done() -> Progress {
-    Progress { created: [NEW].into(), verified: true, cleared: BTreeSet::new() }
+    Progress { created: [NEW].into(), comparing: None, verified: true, cleared: BTreeSet::new() }
 }
 
 /// What the jobs here bring.

@@ -25,6 +25,6 @@ pub use log::ReplicaLog;
 pub use logs::{Durable, Logs};
 pub use network::{Network, Peer, Transport, TransportError};
 pub use pace::Pace;
-pub use replica::{ProposeError, RaftReplica, RefusalError, ReplicaPlace, SnapshotError, StartError};
+pub use replica::{HashError, ProposeError, RaftReplica, RefusalError, ReplicaPlace, SnapshotError, StartError};
 pub use state_machine::{News, NewsSender, ReplicaStateMachine, ShardView, SnapshotData};
 pub use types::{EncodedCommand, Member, SnapshotMeta, TypeConfig, Vote};

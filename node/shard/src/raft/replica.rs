@@ -17,6 +17,7 @@ use openraft::raft::{
 };
 use openraft::{Raft, ReadPolicy};
 use parking_lot::Mutex;
+use thermocline_engine::LogicalHash;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -33,8 +34,11 @@ use crate::command::Command;
 use crate::machine::{Applied, Hashes, ShardStore, Snapshot};
 use crate::{ReplicaId, Role};
 
-pub use errors::{ProposeError, RefusalError, SnapshotError, StartError};
+pub use errors::{HashError, ProposeError, RefusalError, SnapshotError, StartError};
 use watchdog::watch_over;
+
+/// Between two looks at something that nobody tells of.
+const LOOK: Duration = Duration::from_millis(20);
 
 type OpenraftSnapshot<S> = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData<S>>;
 type Handle<S> = Raft<TypeConfig, ReplicaStateMachine<S>>;
@@ -217,9 +221,21 @@ impl<S: ShardStore> RaftReplica<S> {
         self.view.borrow().awaits_snapshot
     }
 
-    /// What was hashed when the log said so.
-    pub const fn hashes(&self) -> &Arc<Hashes> {
-        &self.hashes
+    /// What the shard held at an entry that asked for a hash, once that is applied and hashed.
+    ///
+    /// # Errors
+    /// Where it could not be read, or was applied before the replica was opened: there will be none then.
+    pub async fn hash_at(&self, index: u64) -> Result<LogicalHash, HashError> {
+        let replica = self.replica;
+        loop {
+            // Before the look: what was applied by this process has begun to be hashed.
+            let was_applied = self.applied() >= Some(index);
+            match self.hashes.wait(index).await {
+                Some(hash) => return hash.map_err(|reason| HashError::Read { replica, index, reason }),
+                None if was_applied => return Err(HashError::NotBegun { replica, index }),
+                None => tokio::time::sleep(LOOK).await,
+            }
+        }
     }
 
     /// Whether it believes to lead; cheaper than [`group`](Self::group).

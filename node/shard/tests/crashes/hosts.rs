@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -219,6 +220,27 @@ async fn a_node_that_is_killed_before_any_write_of_a_snapshot_it_gets_ends_with_
             break;
         }
     }
+    leading.kill(&wires).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_takes_long_to_compare_is_hashed_once() {
+    let (first, second, wires) = (Disks::new(TOGETHER), Disks::new(TOGETHER), Wires::default());
+    let leading = first.run(NodeId(1), &wires, &Left::all()).await.unwrap();
+    let joining = second.run(NodeId(2), &wires, &Left::all()).await.unwrap();
+    leading.host.begin(FIRST, shard()).await.unwrap();
+    leading.must_put(FIRST, 1).await;
+    let leader = leading.host.resident(FIRST).unwrap();
+    let hashing = Arc::clone(&joining.host.store().hashing);
+    hashing.held.store(true, Ordering::SeqCst);
+    change(&leader, 1, JobKind::Add { replica: SECOND, node: NodeId(2), role: Role::Data }).await;
+    let asked = || hashing.asked.load(Ordering::SeqCst);
+    until("the copy is hashed", async || (asked() > 0).then_some(())).await;
+    until("the leader has asked for the hash again and again", async || (wires.hashes_asked() > 3).then_some(())).await;
+    hashing.held.store(false, Ordering::SeqCst);
+    assert_eq!(until("the job ends", async || outcome(&leader, 1)).await, JobOutcome::Done);
+    assert_eq!(asked(), 1);
+    joining.kill(&wires).await;
     leading.kill(&wires).await;
 }
 

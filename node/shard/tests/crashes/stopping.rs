@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use thermocline_engine::log::{BatchFacts, Fault};
@@ -49,11 +50,19 @@ impl Fault for Left {
 pub struct Stopping {
     inner: Arc<MemoryStore>,
     left: Left,
+    pub hashing: Arc<Hashing>,
+}
+
+/// Hashes that are asked for; they wait until they are let go.
+#[derive(Default)]
+pub struct Hashing {
+    pub held: AtomicBool,
+    pub asked: AtomicU64,
 }
 
 impl Stopping {
     pub fn new(inner: Arc<MemoryStore>, left: Left) -> Self {
-        Self { inner, left }
+        Self { inner, left, hashing: Arc::default() }
     }
 
     fn allowed(&self) -> Result<(), EngineError> {
@@ -86,7 +95,18 @@ impl ShardStore for Stopping {
     }
 
     fn hash_later(&self, range: KeyRange, done: HashDone) {
-        self.inner.hash_later(range, done);
+        self.hashing.asked.fetch_add(1, Ordering::SeqCst);
+        if !self.hashing.held.load(Ordering::SeqCst) {
+            return self.inner.hash_later(range, done);
+        }
+        // What is applied next is not in it.
+        let (hash, hashing) = (self.inner.logical_hash(&range), Arc::clone(&self.hashing));
+        std::thread::spawn(move || {
+            while hashing.held.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            done(hash);
+        });
     }
 
     fn export(&self, prefixes: &[Bytes], range: RangeOf<'_>, folder: &Path) -> Result<Exported, EngineError> {

@@ -1,6 +1,7 @@
 //! Wires between the nodes of one process, which can be cut, held and made to take no entries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,12 +14,11 @@ use thermocline_shard::host::{AskError, Asks, Host, Resident};
 use thermocline_shard::machine::{ShardStore, Snapshot};
 use thermocline_shard::raft::{Member, SnapshotMeta, Transport, TransportError, TypeConfig, Vote};
 use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
-use tokio::time::Instant;
 
 use super::PATIENCE;
 
-/// What a leader waits for a hash before it asks for another one.
-const HASH: Duration = Duration::from_secs(5);
+/// What a leader waits for a hash before it asks again.
+const HASH: Duration = Duration::from_secs(1);
 
 /// The wires between nodes, and what is wrong with them.
 pub struct Wires<S: ShardStore>(Arc<Between<S>>);
@@ -33,12 +33,14 @@ pub struct Between<S: ShardStore> {
     pub(super) stuck: Mutex<BTreeSet<NodeId>>,
     /// What is said to and by these arrives when they go on.
     pub(super) paused: Mutex<BTreeSet<NodeId>>,
+    /// How often a hash was asked for.
+    hashes: AtomicU64,
 }
 
 impl<S: ShardStore> Default for Wires<S> {
     fn default() -> Self {
-        let (hosts, cut, stuck, paused) = Default::default();
-        Self(Arc::new(Between { hosts, cut, stuck, paused }))
+        let (hosts, cut, stuck, paused, hashes) = Default::default();
+        Self(Arc::new(Between { hosts, cut, stuck, paused, hashes }))
     }
 }
 
@@ -63,6 +65,10 @@ impl<S: ShardStore> Wires<S> {
 
     pub fn add(&self, host: Arc<Host<S, Wire<S>>>) {
         self.hosts.lock().unwrap().insert(host.node(), host);
+    }
+
+    pub fn hashes_asked(&self) -> u64 {
+        self.hashes.load(Ordering::SeqCst)
     }
 
     pub fn remove(&self, node: NodeId) -> Option<Arc<Host<S, Wire<S>>>> {
@@ -217,17 +223,12 @@ impl<S: ShardStore> Asks for Wire<S> {
     }
 
     async fn hash(&self, on: NodeId, replica: ReplicaId, index: u64) -> Result<LogicalHash, AskError> {
+        self.wires.hashes.fetch_add(1, Ordering::SeqCst);
         let unreachable = |reason: String| AskError::Unreachable { node: on, reason };
         let resident = self.asked(on)?.resident(replica).ok_or_else(|| unreachable("not there".to_owned()))?;
-        let started = Instant::now();
-        loop {
-            match resident.replica().hashes().wait(index).await {
-                Some(Ok(hash)) => return Ok(hash),
-                Some(Err(error)) => return Err(unreachable(error)),
-                // It was opened anew since it applied the entry: another one is asked for.
-                None if started.elapsed() > HASH => return Err(unreachable("no hash".to_owned())),
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
+        match tokio::time::timeout(HASH, resident.replica().hash_at(index)).await {
+            Ok(hash) => hash.map_err(|error| AskError::Failed { node: on, reason: error.to_string() }),
+            Err(_) => Err(unreachable("no hash yet".to_owned())),
         }
     }
 }

@@ -55,7 +55,9 @@ async fn a_dead_replica_stops_no_write_and_no_log_goes_on_growing_for_it() {
         let short = async || (log_bytes(&fleet, node) <= SMALL.kept_bytes).then_some(());
         fleet.until("the log is short again", short).await;
     }
-    assert!(purged(&fleet, leader) > last(&fleet, other), "it was marked: what it lacks is in no log");
+    // Told a moment after the log is short.
+    let marked = async || (purged(&fleet, leader) > last(&fleet, other)).then_some(());
+    fleet.until("it was marked: what it lacks is in no log", marked).await;
     fleet.join(other);
     fleet.put("after").await;
     fleet.settled(SHARD).await;

@@ -38,7 +38,7 @@ async fn a_replica_whose_storage_failed_is_opened_anew_and_has_what_was_logged()
         log_bounds: LogBounds::default(),
         clock: Arc::new(|| 1000),
     };
-    let host = Host::open(place, Wires::default().from(NodeId(1))).await.unwrap();
+    let host = Host::open(place, Wires::<Stopping>::default().from(NodeId(1))).await.unwrap();
     let shard = ShardDescriptor { shard: ShardId(1), range: KeyRange::all(), epoch: Epoch(1), version_base: 0 };
     host.begin(REPLICA, shard).await.unwrap();
     let resident = host.resident(REPLICA).unwrap();

@@ -18,8 +18,8 @@ use thermocline_proto::v1;
 
 use crate::desired::Desired;
 
-/// Silent for less, a node is there: its stream was heard in one of the last rounds.
-const FRESH: Duration = Duration::from_secs(3);
+/// Silent for less, a node is there: it says something every 5 s.
+const FRESH: Duration = Duration::from_secs(7);
 /// Ten gigabits: what a network carries is not measured yet.
 const BANDWIDTH: u64 = 1_250_000_000;
 

@@ -49,6 +49,29 @@ pub enum RefusalError {
     },
 }
 
+/// Why there is no hash of what a shard held.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// Nobody hashed it then.
+    #[error("{replica} was opened, or hashed much else, since it applied entry {index}")]
+    NotBegun {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// Of which entry.
+        index: u64,
+    },
+    /// It cannot be read.
+    #[error("{replica} could not read what it held at entry {index}: {reason}")]
+    Read {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// Of which entry.
+        index: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {

@@ -1,14 +1,12 @@
 //! How large a replica's log is, and letting go of its beginning.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::{ProposeError, RaftReplica};
+use super::{LOOK, ProposeError, RaftReplica};
 use crate::machine::ShardStore;
 
 /// Up to this entry, the first after that of the first members, a log is let go before anybody joins.
 const BEGINNING: u64 = 1;
-const LOOK: Duration = Duration::from_millis(20);
 
 impl<S: ShardStore> RaftReplica<S> {
     /// The bytes of the log.

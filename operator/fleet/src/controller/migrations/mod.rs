@@ -54,11 +54,11 @@ struct Scene<'a> {
 }
 
 impl Migrations {
-    fn hear(&mut self, statuses: BTreeMap<String, v1::NodeStatus>) {
-        let now = Instant::now();
-        for (name, status) in statuses {
-            self.heard.insert(status.node_id, (name, status, now));
+    fn hear(&mut self, heard: impl IntoIterator<Item = (String, (v1::NodeStatus, Instant))>) {
+        for (name, (status, at)) in heard {
+            self.heard.insert(status.node_id, (name, status, at));
         }
+        let now = Instant::now();
         // From now on they are waited for.
         for stranger in rebalance::strangers(&self.known()) {
             let status = v1::NodeStatus { node_id: stranger, ..v1::NodeStatus::default() };
@@ -131,12 +131,8 @@ impl<H: Home> Controller<H> {
         objects: &[Object],
         desired: &Desired,
     ) -> BTreeMap<String, MigrationStatus> {
-        let statuses = self.watches.latest();
-        let nodes: BTreeMap<String, v1::NodeStatus> = statuses
-            .into_iter()
-            .filter(|(name, _)| desired.nodes.get(name).is_some_and(|node| node.replication.is_some()))
-            .collect();
-        self.migrations.hear(nodes);
+        let replicates = |name: &str| desired.nodes.get(name).is_some_and(|node| node.replication.is_some());
+        self.migrations.hear(self.watches.heard().into_iter().filter(|(name, _)| replicates(name)));
         let (known, items) = (self.migrations.known(), migrations::items(objects));
         let mut scene = Scene { desired, known, items, busy: BusyShards::default(), now: (self.clock)() };
         self.migrations.busy.observe(&scene.parts().shards, &rebalance::policies(desired), scene.moment());
@@ -171,5 +167,19 @@ impl<H: Home> Controller<H> {
             self.note(Kind::Migration, &item.name, &reason, &words).await;
         }
         told.insert(item.name.clone(), status);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_hangs_on_an_open_stream_is_silent_since_it_last_spoke() {
+        let (mut migrations, spoke) = (Migrations::default(), Instant::now());
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        let status = v1::NodeStatus { node_id: 1, ..v1::NodeStatus::default() };
+        migrations.hear([("main-0".to_owned(), (status, spoke))]);
+        assert_eq!(migrations.known()[&1].ago, Duration::from_secs(12));
     }
 }
