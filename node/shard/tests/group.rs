@@ -76,6 +76,44 @@ async fn entries_that_only_leader_and_witness_have_reach_the_other_data_replica_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_answers_take_longer_than_between_two_signs_of_life_writes_and_reads() {
+    let group = group().await;
+    group.put("before").await;
+    group.delay(Pace::default().heartbeat * 2 / 3);
+    for number in 0..5 {
+        group.put(&format!("key{number}")).await;
+    }
+    // For a while nobody writes: then signs of life alone say who leads.
+    tokio::time::sleep(Pace::default().election * 3).await;
+    group
+        .until("the leader reads", async || {
+            let leader = group.leader().await;
+            group.replica(leader).read_barrier().await.ok()
+        })
+        .await;
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_heard_and_hears_nothing_is_replaced() {
+    let group = group().await;
+    group.put("before").await;
+    let first = group.leader().await;
+    group.deafen(first);
+    // Its entries arrive again and again, and nobody's answer.
+    let leader = group.replica(first);
+    let unanswered = tokio::spawn(async move { leader.propose(&put("unanswered")).await.map(drop) });
+    group.put("after").await;
+    assert_ne!(group.leader().await, first);
+    group.undeafen(first);
+    group.put("at the end").await;
+    group.settled(&[ONE, TWO, WITNESS]).await;
+    assert_eq!(group.hash(ONE), group.hash(TWO));
+    unanswered.abort();
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_cut_off_acknowledges_no_write_and_no_read() {
     let group = group().await;
     group.put("before").await;

@@ -15,6 +15,8 @@ use crate::{NodeId, ReplicaId, Role};
 const NEAR: u64 = 128;
 /// One that did not answer for so long is not asked to lead: it may be lost for good.
 const SILENT: Duration = Duration::from_secs(10);
+/// One that did not answer for so long is not asked to lead yet: until it does nobody would.
+const HESITANT: Duration = Duration::from_secs(1);
 
 /// What this leader has done for a job; another one does it again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,9 +107,10 @@ fn join(job: &Job, group: &GroupView, progress: &Progress, arrivals: &[Arrival])
     }
     let departures = job.kind.departures();
     let leaves = departures.iter().any(|(leaving, _)| *leaving == group.replica);
-    let heir = remaining_data(job, group).into_iter().find(|id| answers(group, *id));
-    if let Some(heir) = heir.filter(|_| leaves) {
-        return Step::HandOver(heir);
+    let mut heirs = remaining_data(job, group);
+    heirs.retain(|id| answers(group, *id));
+    if leaves && let Some(step) = hand_over(group, &heirs) {
+        return step;
     }
     let mut voters = group.wanted_voters();
     voters.retain(|id| *id == group.replica || departures.iter().all(|(leaving, _)| leaving != id));
@@ -127,8 +130,19 @@ fn undo(group: &GroupView, progress: &Progress, arrivals: &[Arrival]) -> Step {
     }
 }
 
+/// To the first of these that can lead at once; `None` where there is nobody at all.
+fn hand_over(group: &GroupView, heirs: &[ReplicaId]) -> Option<Step> {
+    let ready = heirs.iter().find(|id| answered_within(HESITANT, group, **id));
+    let wait = || heirs.first().map(|_| Step::Wait("whoever is to lead next does not answer"));
+    ready.map(|heir| Step::HandOver(*heir)).or_else(wait)
+}
+
 fn answers(group: &GroupView, replica: ReplicaId) -> bool {
-    replica == group.replica || group.answered_ago.get(&replica).is_some_and(|ago| *ago < SILENT)
+    answered_within(SILENT, group, replica)
+}
+
+fn answered_within(time: Duration, group: &GroupView, replica: ReplicaId) -> bool {
+    replica == group.replica || group.answered_ago.get(&replica).is_some_and(|ago| *ago < time)
 }
 
 /// The voting data replicas that stay, the most advanced first.
@@ -154,12 +168,11 @@ fn leave(job: &Job, group: &GroupView, leaving: ReplicaId) -> Step {
     if !group.votes(leaving) {
         return Step::Forget(leaving);
     }
-    let mut others = group.other_data_voters(leaving);
-    others.sort_by_key(|id| !answers(group, *id));
+    let others = group.other_data_voters(leaving);
     let stores = group.members.get(&leaving).is_some_and(|member| member.role == Role::Data);
-    match others.first() {
+    match hand_over(group, &others) {
         None if stores => Step::End(JobOutcome::Failed, "no other replica of the shard has its data"),
-        Some(other) if group.replica == leaving => Step::HandOver(*other),
+        Some(step) if group.replica == leaving => step,
         _ => {
             let mut voters = group.wanted_voters();
             voters.remove(&leaving);

@@ -236,6 +236,18 @@ fn a_leader_that_leaves_does_not_wait_for_a_lost_replica_to_take_over_but_has_th
 }
 
 #[test]
+fn a_leader_that_leaves_goes_on_leading_while_whoever_is_next_does_not_answer() {
+    let mut group = group(ONE, &[ONE, TWO, WITNESS], &[]);
+    group.answered_ago.insert(TWO, Duration::from_secs(2));
+    let kind = JobKind::Remove { leaving: ONE, leaving_node: node(ONE) };
+    for job in [move_of(ONE), Job { kind, ..move_of(ONE) }] {
+        let steps = play(job, group.clone());
+        assert!(matches!(steps.last(), Some(Step::Wait(_))), "{steps:?}");
+        assert!(!steps.iter().any(|step| matches!(step, Step::HandOver(_))), "{steps:?}");
+    }
+}
+
+#[test]
 fn a_cancelled_exchange_takes_back_both_new_replicas() {
     let mut learning = group(ONE, &[ONE, TWO, WITNESS], &[NEW]);
     learning.members.insert(NEW_WITNESS, Member { node: node(TWO), role: Role::Witness });

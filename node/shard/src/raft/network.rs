@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyerror::AnyError;
@@ -89,6 +90,7 @@ pub struct Network<S, T> {
     transport: T,
     /// Where snapshots that are sent are written first.
     outgoing: PathBuf,
+    unheard: Arc<AtomicBool>,
     store: std::marker::PhantomData<fn() -> S>,
 }
 
@@ -98,13 +100,15 @@ pub struct Peer<S, T> {
     member: Member,
     transport: T,
     outgoing: PathBuf,
+    unheard: Arc<AtomicBool>,
     store: std::marker::PhantomData<fn() -> S>,
 }
 
 impl<S, T> Network<S, T> {
-    /// Connections over a transport; snapshots that are sent are written to `outgoing` first.
-    pub const fn new(transport: T, outgoing: PathBuf) -> Self {
-        Self { transport, outgoing, store: std::marker::PhantomData }
+    /// Connections over a transport; snapshots that are sent are written to `outgoing` first. While no quorum answers the
+    /// replica, `unheard`, it sends no entries.
+    pub const fn new(transport: T, outgoing: PathBuf, unheard: Arc<AtomicBool>) -> Self {
+        Self { transport, outgoing, unheard, store: std::marker::PhantomData }
     }
 }
 
@@ -113,7 +117,8 @@ impl<S: ShardStore, T: Transport> RaftNetworkFactory<TypeConfig> for Network<S, 
 
     async fn new_client(&mut self, to: ReplicaId, member: &Member) -> Peer<S, T> {
         let (transport, outgoing) = (self.transport.clone(), self.outgoing.clone());
-        Peer { to, member: *member, transport, outgoing, store: std::marker::PhantomData }
+        let unheard = Arc::clone(&self.unheard);
+        Peer { to, member: *member, transport, outgoing, unheard, store: std::marker::PhantomData }
     }
 }
 
@@ -129,6 +134,10 @@ impl<S: ShardStore, T: Transport> RaftNetworkV2<TypeConfig> for Peer<S, T> {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Rpc> {
+        if !request.entries.is_empty() && self.unheard.load(Ordering::Relaxed) {
+            let reason = "no quorum answers this leader: it is not to be heard either".to_owned();
+            return Err(unreachable(TransportError::Unreachable { to: self.to, reason }).into());
+        }
         let answer = self.transport.append_entries(self.to, self.member, request, option.hard_ttl()).await;
         answer.map_err(|error| unreachable(error).into())
     }

@@ -14,6 +14,26 @@ pub struct Pace {
     pub election: Duration,
 }
 
+impl Pace {
+    /// How long a leader waits for the answer to a sign of life. A leader whose followers answer later is never told that it
+    /// leads, and answers nothing, while they hear it and choose no other one: so it is as long as it may be, which is shorter
+    /// than the shortest election.
+    fn answer(self) -> Duration {
+        self.election * 2 / 3
+    }
+
+    /// How long a leader counts as heard by a quorum after it was: the longest silence before an election.
+    pub(super) fn lease(self) -> Duration {
+        self.election * 3 / 2
+    }
+
+    /// How long a leader that no quorum answers is silent, so that those who hear it without being heard choose another one, and
+    /// how long it tries again then. The others' promise to it and one election, and half as much for chance.
+    fn silence(self) -> Duration {
+        self.lease() * 3
+    }
+}
+
 impl Default for Pace {
     /// An election ends well within the 3 s after which writes are to be back; not yet measured over a network with syncs.
     fn default() -> Self {
@@ -25,9 +45,11 @@ impl Default for Pace {
 pub(super) fn config(pace: Pace, may_lead: bool) -> Result<Config, openraft::ConfigError> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let config = Config {
-        heartbeat_interval: millis(pace.heartbeat),
+        // Signs of life go out at the pace of `replica/pulse.rs`.
+        heartbeat_interval: millis(pace.answer()),
         election_timeout_min: millis(pace.election),
-        election_timeout_max: millis(pace.election * 3 / 2),
+        election_timeout_max: millis(pace.lease()),
+        quorum_loss_probe_interval: Some(millis(pace.silence())),
         // One that was cut off does not end the others' term when it comes back.
         enable_pre_vote: Some(true),
         // A leader that restarts stands for election like everybody: entries that it had sent and not synced are gone with a
@@ -55,8 +77,10 @@ mod tests {
         assert_eq!(config.enable_pre_vote, Some(true));
         assert_eq!(
             (config.heartbeat_interval, config.election_timeout_min, config.election_timeout_max),
-            (150, 600, 900)
+            (400, 600, 900)
         );
+        // A leader whose signs of life arrive and whose answers do not would else stay for ever.
+        assert_eq!(config.quorum_loss_probe_interval, Some(2700));
         // What of a log may go is decided by those who know who needs it.
         assert_eq!((config.snapshot_policy, config.max_in_snapshot_log_to_keep), (SnapshotPolicy::Never, u64::MAX));
         // A follower whose log went back has lost its disk under its old number.

@@ -2,12 +2,13 @@
 
 mod errors;
 mod letting_go;
+mod pulse;
 mod watchdog;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, InitializeError, RaftError};
@@ -19,7 +20,7 @@ use openraft::{Raft, ReadPolicy};
 use parking_lot::Mutex;
 use thermocline_engine::LogicalHash;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::group_view::GroupView;
@@ -35,6 +36,7 @@ use crate::machine::{Applied, Hashes, ShardStore, Snapshot};
 use crate::{ReplicaId, Role};
 
 pub use errors::{HashError, ProposeError, RefusalError, SnapshotError, StartError};
+use pulse::beat;
 use watchdog::watch_over;
 
 /// Between two looks at something that nobody tells of.
@@ -76,8 +78,8 @@ pub struct RaftReplica<S: ShardStore> {
     sizes: Arc<Mutex<LogSizes>>,
     /// The last entry that was applied and synced since the start.
     synced: Arc<AtomicU64>,
-    /// Ends with the replica.
-    watchdog: Option<JoinHandle<()>>,
+    /// What goes on beside consensus. Ends with the replica.
+    tasks: Mutex<JoinSet<()>>,
     /// It was made to join a group, and takes no log from its beginning.
     joins: bool,
 }
@@ -101,11 +103,17 @@ impl<S: ShardStore> RaftReplica<S> {
             log.begin_behind(applied).await.map_err(StartError::Log)?;
         }
         let sizes = log.sizes().await.map_err(StartError::ReadLog)?;
-        let raft = Raft::new(replica, config, Network::<S, _>::new(transport, staging), log, machine).await?;
+        let unheard = Arc::<AtomicBool>::default();
+        let network = Network::<S, _>::new(transport, staging, Arc::clone(&unheard));
+        let raft = Raft::new(replica, config, network, log, machine).await?;
         let heard = Arc::new(Mutex::new(Instant::now()));
-        let watch = || tokio::spawn(watch_over(raft.clone(), Arc::clone(&heard), pace));
-        let watchdog = (role == Role::Witness).then(watch);
-        Ok(Self { replica, role, raft, heard, view, hashes, sizes, synced, watchdog, joins })
+        let mut tasks = JoinSet::new();
+        tasks.spawn(beat(raft.clone(), pace, unheard));
+        if role == Role::Witness {
+            tasks.spawn(watch_over(raft.clone(), Arc::clone(&heard), pace));
+        }
+        let tasks = Mutex::new(tasks);
+        Ok(Self { replica, role, raft, heard, view, hashes, sizes, synced, tasks, joins })
     }
 
     /// Begins the group, once and on one replica; the others join by hearing of it. Nothing where it has begun.
@@ -374,9 +382,7 @@ impl<S: ShardStore> RaftReplica<S> {
 
     /// Ends the replica's part; its log and state stay.
     pub async fn stop(&self) {
-        if let Some(watchdog) = &self.watchdog {
-            watchdog.abort();
-        }
+        self.tasks.lock().abort_all();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(replica = self.replica.0, %error, "a replica ended badly");
         }

@@ -28,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Switchboard {
     replicas: Arc<Mutex<BTreeMap<ReplicaId, Arc<RaftReplica<Engine>>>>>,
     cut: Arc<Mutex<BTreeSet<ReplicaId>>>,
+    /// Who is heard, and hears nothing.
+    deaf: Arc<Mutex<BTreeSet<ReplicaId>>>,
+    /// Of each message, one way.
+    delay: Arc<Mutex<Duration>>,
 }
 
 /// The way from one replica to the others.
@@ -47,17 +51,32 @@ impl Line {
         let found = self.board.replicas.lock().unwrap().get(&to).cloned();
         found.filter(|_| !cut.contains(&self.from) && !cut.contains(&to))
     }
-}
 
-async fn answered<T, E: std::fmt::Display>(
-    to: ReplicaId,
-    within: Duration,
-    answer: impl Future<Output = Result<T, E>>,
-) -> Result<T, TransportError> {
-    match tokio::time::timeout(within, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(TransportError::Unreachable { to, reason: error.to_string() }),
-        Err(_) => Err(TransportError::Silent { to, after: within }),
+    async fn answered<T, E: std::fmt::Display>(
+        &self,
+        to: ReplicaId,
+        within: Duration,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, TransportError> {
+        let delay = *self.board.delay.lock().unwrap();
+        let is_deaf = |replica| self.board.deaf.lock().unwrap().contains(replica);
+        let answer = async {
+            tokio::time::sleep(delay).await;
+            if is_deaf(&to) {
+                std::future::pending::<()>().await;
+            }
+            let answer = answer.await;
+            tokio::time::sleep(delay).await;
+            if is_deaf(&self.from) {
+                std::future::pending::<()>().await;
+            }
+            answer
+        };
+        match tokio::time::timeout(within, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(TransportError::Unreachable { to, reason: error.to_string() }),
+            Err(_) => Err(TransportError::Silent { to, after: within }),
+        }
     }
 }
 
@@ -70,7 +89,7 @@ impl Transport for Line {
         within: Duration,
     ) -> Result<AppendEntriesResponse<TypeConfig>, TransportError> {
         let replica = self.to(to)?;
-        answered(to, within, replica.on_append_entries(request)).await
+        self.answered(to, within, replica.on_append_entries(request)).await
     }
 
     async fn vote(
@@ -82,7 +101,7 @@ impl Transport for Line {
         within: Duration,
     ) -> Result<VoteResponse<TypeConfig>, TransportError> {
         let replica = self.to(to)?;
-        answered(to, within, replica.on_vote(request, pre)).await
+        self.answered(to, within, replica.on_vote(request, pre)).await
     }
 
     async fn transfer_leader(
@@ -93,7 +112,7 @@ impl Transport for Line {
         within: Duration,
     ) -> Result<TransferLeaderResponse<TypeConfig>, TransportError> {
         let replica = self.to(to)?;
-        answered(to, within, replica.on_transfer_leader(request)).await
+        self.answered(to, within, replica.on_transfer_leader(request)).await
     }
 
     async fn snapshot(
@@ -105,7 +124,7 @@ impl Transport for Line {
         snapshot: Snapshot,
     ) -> Result<SnapshotResponse<TypeConfig>, TransportError> {
         let replica = self.to(to)?;
-        answered(to, PATIENCE, replica.on_snapshot(vote, meta, snapshot)).await
+        self.answered(to, PATIENCE, replica.on_snapshot(vote, meta, snapshot)).await
     }
 }
 
@@ -235,6 +254,21 @@ impl Group {
         self.board.cut.lock().unwrap().remove(&replica);
     }
 
+    /// One is heard by the others and hears nothing from now on.
+    pub fn deafen(&self, replica: ReplicaId) {
+        self.board.deaf.lock().unwrap().insert(replica);
+    }
+
+    /// It hears again.
+    pub fn undeafen(&self, replica: ReplicaId) {
+        self.board.deaf.lock().unwrap().remove(&replica);
+    }
+
+    /// Every message takes so long from now on, one way.
+    pub fn delay(&self, delay: Duration) {
+        *self.board.delay.lock().unwrap() = delay;
+    }
+
     /// Who leads, as those say who can be reached.
     pub async fn leader(&self) -> ReplicaId {
         self.until("somebody leads", async || {
@@ -243,7 +277,8 @@ impl Group {
             let mut newest = None;
             for replica in replicas {
                 let cut = self.board.cut.lock().unwrap().contains(&replica.id());
-                if !cut && replica.leader().await == Some(replica.id()) {
+                let deaf = self.board.deaf.lock().unwrap().contains(&replica.id());
+                if !cut && !deaf && replica.leader().await == Some(replica.id()) {
                     newest = newest.max(Some((replica.term(), replica.id())));
                 }
             }
