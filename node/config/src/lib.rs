@@ -4,7 +4,7 @@
 //! such as the local fleet or the operator writes. YAML, camelCase, unknown fields refused.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -92,6 +92,10 @@ pub struct ShardsConfig {
     /// The host that others reach the node by, where it listens on an address that they cannot use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
+    /// The address that the node's connections to others leave from, where rules between nodes go by it; by default the
+    /// system chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
 }
 
 /// A half-open range of keys, as text (UTF-8); empty means unbounded.

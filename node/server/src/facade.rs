@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::AdmissionPool;
 use crate::cluster::Cluster;
-use crate::health::HealthBoard;
+use crate::health::{HealthBoard, NodeHealth};
 use crate::metrics::snapshot::{self, Facts};
 use crate::metrics::{NodeMetrics, ReplicaFigures};
 use crate::owned_range::OwnedRange;
@@ -70,6 +70,12 @@ pub enum FacadeError {
 }
 
 impl Facade {
+    /// How storage is: the store, and the logs of the replicas.
+    pub fn storage_health(&self) -> NodeHealth {
+        let logs = self.cluster.as_ref().and_then(|cluster| cluster.log_failure());
+        logs.map_or_else(|| self.engine.health().into(), |failure| NodeHealth::without_logs(&failure))
+    }
+
     /// Tells every Status stream that something changed.
     pub fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use thermocline_engine::{Engine, Health};
+use thermocline_engine::Health;
+use thermocline_engine::log::StorageFailure;
 use thermocline_proto::{UNDER_RESERVE, v1};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+
+use crate::telemetry::chain;
 
 /// How often the engine is asked. A health that turns bad is seen by writers at once, by probes after this.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -35,6 +38,11 @@ pub enum NodeHealth {
 }
 
 impl NodeHealth {
+    /// The logs of the replicas failed, which then neither vote nor write.
+    pub fn without_logs(failure: &StorageFailure) -> Self {
+        Self::NotServing { reason: format!("the logs of the replicas stopped: {}; restart the node", chain(failure)) }
+    }
+
     /// Every state as a label.
     pub const LABELS: [&'static str; 4] = ["serving", "read_only", "not_serving", "draining"];
 
@@ -141,11 +149,11 @@ impl HealthBoard {
     }
 }
 
-/// Asks the engine again and again, until the token is cancelled.
-pub async fn monitor(board: HealthBoard, engine: Engine, stop: CancellationToken) {
+/// Looks at storage again and again, until the token is cancelled.
+pub async fn monitor(board: HealthBoard, storage: impl Fn() -> NodeHealth, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        board.note(engine.health().into());
+        board.note(storage());
     }
 }
 

@@ -151,8 +151,8 @@ impl Node {
             servers: JoinSet::new(),
             background: JoinSet::new(),
         };
-        let (health, engine) = (node.facade.health.clone(), node.facade.engine.clone());
-        node.background.spawn(health::monitor(health, engine, node.running.clone()));
+        let (health, storage) = (node.facade.health.clone(), Arc::clone(&node.facade));
+        node.background.spawn(health::monitor(health, move || storage.storage_health(), node.running.clone()));
         node.background.spawn(facade::sample_load(sampler, loads, node.running.clone()));
         if let Some(cluster) = node.facade.cluster.clone() {
             cluster.run(&mut node.background, &node.running);

@@ -160,6 +160,7 @@ fn add_pool(
         seeds: (0..pool.replicas).map(|index| format!("{}:{}", address(index), cluster.peer_port)).collect(),
         zone: String::new(),
         advertise: None,
+        source: None,
     });
     // Those behind the last one were the pool's before it became smaller, and have data of its shards.
     let whole = (String::new(), String::new());

@@ -48,6 +48,15 @@ impl Rule {
         Self::Carry { forward: flow, back: flow }
     }
 
+    /// The same for a connection that the other end made.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Carry { forward, back } => Self::Carry { forward: back, back: forward },
+            Self::Refuse => Self::Refuse,
+        }
+    }
+
     /// Whether a connection can be made: its packets go both ways.
     pub(crate) const fn connects(self) -> bool {
         matches!(self, Self::Carry { forward, back } if !matches!(forward, Flow::Hold) && !matches!(back, Flow::Hold))

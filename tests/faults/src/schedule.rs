@@ -1,41 +1,14 @@
 //! Which fault when: drawn from a seed before the run, so that the same seed gives the same faults.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::fault::Fault;
 use crate::rule::{Flow, Rule};
-
-/// Something that goes wrong, and is put right later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// A process is killed, and started again in the end.
-    Kill {
-        /// Which.
-        process: usize,
-    },
-    /// A process is stopped, and continued in the end.
-    Pause {
-        /// Which.
-        process: usize,
-    },
-    /// A link follows another rule, and passes everything in the end.
-    Link {
-        /// Which.
-        link: usize,
-        /// How.
-        rule: Rule,
-    },
-    /// A process's wall clock is off, and right in the end.
-    Clock {
-        /// Which.
-        process: usize,
-        /// By how much.
-        seconds: i64,
-    },
-}
 
 /// One fault of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,36 +22,92 @@ pub struct Step {
 }
 
 /// What may go wrong. Each weight is a share; one of 0 keeps a kind out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Palette {
     /// Processes there are.
     pub processes: usize,
     /// Links there are.
     pub links: usize,
+    /// Devices that each process has.
+    pub devices: usize,
     /// Of kills.
     pub kills: u32,
     /// Of pauses.
     pub pauses: u32,
     /// Of what happens to links.
     pub network: u32,
+    /// Of what happens between two processes.
+    pub pairs: u32,
+    /// Of what happens between one process and all others.
+    pub islands: u32,
     /// Of clocks that jump.
     pub clocks: u32,
-    /// The shortest and the longest fault.
+    /// Of full devices.
+    pub full: u32,
+    /// Of slow devices.
+    pub slow: u32,
+    /// The shortest and the longest fault. Most are short.
     pub lasting: (Duration, Duration),
     /// The shortest and the longest time without a fault before each.
     pub quiet: (Duration, Duration),
 }
 
-/// Draws faults, one after the other, the last of them over before `length` is.
+impl Palette {
+    /// One of each fault that a round has: as many of a kind as its weight.
+    fn round(&self, random: &mut ChaCha8Rng) -> Vec<Fault> {
+        let weight = |weight: u32, there: usize, least: usize| if there < least { 0 } else { weight };
+        let processes = self.processes;
+        let on_devices = |share: u32| if self.devices == 0 { 0 } else { weight(share, processes, 1) };
+        let mut faults = Vec::new();
+        for _ in 0..weight(self.kills, processes, 1) {
+            faults.push(Fault::Kill { process: random.random_range(0..processes) });
+        }
+        for _ in 0..weight(self.pauses, processes, 1) {
+            faults.push(Fault::Pause { process: random.random_range(0..processes) });
+        }
+        for _ in 0..weight(self.network, self.links, 1) {
+            faults.push(Fault::Link { link: random.random_range(0..self.links), rule: draw_rule(random) });
+        }
+        for _ in 0..weight(self.pairs, processes, 2) {
+            let one = random.random_range(0..processes);
+            let other = (one + random.random_range(1..processes)) % processes;
+            faults.push(Fault::Between { one, other, rule: draw_rule(random) });
+        }
+        for _ in 0..weight(self.islands, processes, 2) {
+            faults.push(Fault::Around { process: random.random_range(0..processes), rule: draw_rule(random) });
+        }
+        for _ in 0..weight(self.clocks, processes, 1) {
+            let (seconds, back) = (random.random_range(1..=3600), random.random_bool(0.5));
+            let seconds = if back { -seconds } else { seconds };
+            faults.push(Fault::Clock { process: random.random_range(0..processes), seconds });
+        }
+        for _ in 0..on_devices(self.full) {
+            let (process, device) = (random.random_range(0..processes), random.random_range(0..self.devices));
+            faults.push(Fault::Full { process, device });
+        }
+        for _ in 0..on_devices(self.slow) {
+            let (process, device) = (random.random_range(0..processes), random.random_range(0..self.devices));
+            faults.push(Fault::Slow { process, device, bytes: random.random_range(20_000..=500_000) });
+        }
+        faults.shuffle(random);
+        faults
+    }
+}
+
+/// Draws faults, one after the other, the last of them over before `length` is. They come in rounds, so that a schedule of
+/// some length has every kind.
 #[must_use]
 pub fn schedule(seed: u64, length: Duration, palette: &Palette) -> Vec<Step> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut steps = Vec::new();
+    let (mut steps, mut round) = (Vec::new(), Vec::new());
     let mut now = Duration::ZERO;
     loop {
-        let begins = now + between(&mut random, palette.quiet);
-        let lasts = between(&mut random, palette.lasting);
-        let Some(fault) = draw(&mut random, palette) else { return steps };
+        if round.is_empty() {
+            round = palette.round(&mut random);
+        }
+        let begins = now + between(&mut random, palette.quiet, 1);
+        let lasts = between(&mut random, palette.lasting, 3);
+        let Some(fault) = round.pop() else { return steps };
         if begins + lasts > length || lasts.is_zero() {
             return steps;
         }
@@ -87,43 +116,12 @@ pub fn schedule(seed: u64, length: Duration, palette: &Palette) -> Vec<Step> {
     }
 }
 
-fn between(random: &mut ChaCha8Rng, (least, most): (Duration, Duration)) -> Duration {
+/// A time between two others. `bend` is 1 where all are as likely; a larger one makes most of them short.
+fn between(random: &mut ChaCha8Rng, (least, most): (Duration, Duration), bend: i32) -> Duration {
+    let part = random.random::<f64>().powi(bend);
+    let drawn = least + most.saturating_sub(least).mul_f64(part);
     // Whole milliseconds: what is printed is what is done.
-    let range = least.as_millis() as u64..=most.max(least).as_millis() as u64;
-    Duration::from_millis(random.random_range(range))
-}
-
-fn draw(random: &mut ChaCha8Rng, palette: &Palette) -> Option<Fault> {
-    let weight = |weight: u32, there: usize| if there == 0 { 0 } else { weight };
-    let weights = [
-        weight(palette.kills, palette.processes),
-        weight(palette.pauses, palette.processes),
-        weight(palette.network, palette.links),
-        weight(palette.clocks, palette.processes),
-    ];
-    let total: u32 = weights.iter().sum();
-    if total == 0 {
-        return None;
-    }
-    let mut place = random.random_range(0..total);
-    let kind = weights.iter().position(|weight| {
-        let here = place < *weight;
-        place = place.saturating_sub(*weight);
-        here
-    })?;
-    Some(match kind {
-        0 => Fault::Kill { process: random.random_range(0..palette.processes) },
-        1 => Fault::Pause { process: random.random_range(0..palette.processes) },
-        2 => Fault::Link { link: random.random_range(0..palette.links), rule: draw_rule(random) },
-        _ => {
-            let seconds = random.random_range(1..=3600);
-            let back = random.random_bool(0.5);
-            Fault::Clock {
-                process: random.random_range(0..palette.processes),
-                seconds: if back { -seconds } else { seconds },
-            }
-        }
-    })
+    Duration::from_millis(drawn.as_millis() as u64)
 }
 
 fn draw_rule(random: &mut ChaCha8Rng) -> Rule {
@@ -164,7 +162,7 @@ pub struct PlayError<E: std::error::Error + 'static> {
 }
 
 /// Brings about each step at its time, or as soon as the one before it was put right, and prints what it does with `say`.
-/// Blocks until the last is over; returns how many there were.
+/// Blocks until the last is over; returns how many there were of each kind.
 ///
 /// # Errors
 /// The fault that could not be brought about or ended.
@@ -172,9 +170,9 @@ pub fn play<S: Surroundings>(
     steps: &[Step],
     surroundings: &mut S,
     mut say: impl FnMut(&str),
-) -> Result<u64, PlayError<S::Error>> {
+) -> Result<BTreeMap<&'static str, u64>, PlayError<S::Error>> {
     let start = Instant::now();
-    let mut played = 0;
+    let mut played = BTreeMap::new();
     for Step { begins, lasts, fault } in steps {
         std::thread::sleep(begins.saturating_sub(start.elapsed()));
         say(&format!("{:8.3} s: {fault}, for {:.3} s", start.elapsed().as_secs_f64(), lasts.as_secs_f64()));
@@ -182,41 +180,9 @@ pub fn play<S: Surroundings>(
         std::thread::sleep(*lasts);
         surroundings.end(fault).map_err(|source| PlayError { what: *fault, ending: true, source })?;
         say(&format!("{:8.3} s: over", start.elapsed().as_secs_f64()));
-        played += 1;
+        *played.entry(fault.kind()).or_default() += 1;
     }
     Ok(played)
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kill { process } => write!(f, "kill of process {process}"),
-            Self::Pause { process } => write!(f, "pause of process {process}"),
-            Self::Link { link, rule } => write!(f, "{rule} on link {link}"),
-            Self::Clock { process, seconds } => write!(f, "clock of process {process} off by {seconds} s"),
-        }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refuse => write!(f, "refusal"),
-            Self::Carry { forward, back } if forward == back => write!(f, "{forward} both ways"),
-            Self::Carry { forward, back } => write!(f, "{forward} forward and {back} back"),
-        }
-    }
-}
-
-impl fmt::Display for Flow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pass => write!(f, "passing"),
-            Self::Delay(delay) => write!(f, "delay of {} ms", delay.as_millis()),
-            Self::Slow { bytes } => write!(f, "{bytes} bytes a second"),
-            Self::Hold => write!(f, "holding"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,14 @@ impl History {
         self.operations.len() - self.completed()
     }
 
+    /// The longest time in which no operation was answered, between two that were, in nanoseconds.
+    #[must_use]
+    pub fn longest_silence_ns(&self) -> u64 {
+        let mut told: Vec<u64> = self.operations.iter().filter_map(|operation| operation.ret_ns).collect();
+        told.sort_unstable();
+        told.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
+    }
+
     /// Writes the file.
     ///
     /// # Errors

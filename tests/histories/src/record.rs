@@ -1,5 +1,6 @@
 //! Recording: clients that call at once, on one clock, and a last read of every key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
@@ -13,6 +14,8 @@ use crate::workload::{Keys, Workload};
 /// A client that was not answered waits this long at most, so that a store that is away does not fill the history with
 /// open writes.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(400);
+/// Last reads at a time.
+const READERS: usize = 16;
 
 /// What is recorded.
 #[derive(Debug, Clone)]
@@ -66,7 +69,7 @@ pub async fn record<S: Store>(stores: Vec<S>, plan: &Plan) -> Result<History, Re
         }
     }
     if let Some(store) = first {
-        history.operations.extend(last_reads(&store, plan, start).await?);
+        history.operations.extend(last_reads(store, plan, start).await?);
     }
     history.operations.sort_by_key(|operation| operation.call_ns);
     Ok(history)
@@ -89,24 +92,45 @@ async fn run_client<S: Store>(store: S, client: u32, plan: Plan, start: Instant)
     (store, client, lines)
 }
 
-async fn last_reads<S: Store>(store: &S, plan: &Plan, start: Instant) -> Result<Vec<Operation>, RecordError> {
+/// Reads every key until it is answered, some at a time.
+async fn last_reads<S: Store>(store: S, plan: &Plan, start: Instant) -> Result<Vec<Operation>, RecordError> {
     let deadline = Instant::now() + plan.patience;
+    let (store, keys) = (Arc::new(store), Arc::new(plan.keys.until(plan.length)));
+    let mut readers = JoinSet::new();
+    for first in 0..READERS {
+        let (store, keys, patience) = (Arc::clone(&store), Arc::clone(&keys), plan.patience);
+        readers.spawn(async move {
+            let mut lines = Vec::new();
+            for key in keys.iter().skip(first).step_by(READERS) {
+                lines.extend(
+                    last_read(&*store, key, deadline, start)
+                        .await
+                        .ok_or_else(|| RecordError::LastRead { key: key.clone(), patience })?,
+                );
+            }
+            Ok(lines)
+        });
+    }
     let mut lines = Vec::new();
-    for key in plan.keys.until(plan.length) {
-        let request = Request::Get { key: key.clone() };
-        loop {
-            let (answer, parts) = timed(store, 0, 0, &request, start).await;
-            lines.extend(parts);
-            if matches!(answer, Answer::Found { .. } | Answer::Absent) {
-                break;
-            }
-            if Instant::now() > deadline {
-                return Err(RecordError::LastRead { key, patience: plan.patience });
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
+    while let Some(read) = readers.join_next().await {
+        lines.extend(read.map_err(RecordError::Client)??);
     }
     Ok(lines)
+}
+
+/// `None` where it was not answered in time.
+async fn last_read<S: Store>(store: &S, key: &str, deadline: Instant, start: Instant) -> Option<Vec<Operation>> {
+    let request = Request::Get { key: key.to_owned() };
+    loop {
+        let (answer, lines) = timed(store, 0, 0, &request, start).await;
+        if matches!(answer, Answer::Found { .. } | Answer::Absent) {
+            return Some(lines);
+        }
+        if Instant::now() > deadline {
+            return None;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn timed<S: Store>(

@@ -1,6 +1,7 @@
 //! Connections to the other nodes, made when first used and again where a node has moved.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,15 +63,16 @@ pub enum LineError {
 pub struct Lines {
     book: Arc<Book>,
     cluster: MetadataValue<Ascii>,
+    source: Option<IpAddr>,
     open: Arc<Mutex<BTreeMap<String, Channel>>>,
 }
 
 impl Lines {
-    /// Connections to the nodes in a book, of the cluster with this id.
-    pub fn new(book: Arc<Book>, cluster: &str) -> Self {
+    /// Connections to the nodes in a book, of the cluster with this id, that leave from `source` where it is given.
+    pub fn new(book: Arc<Book>, cluster: &str, source: Option<IpAddr>) -> Self {
         // An id is letters, digits and `-`: the configuration is checked.
         let cluster = MetadataValue::try_from(cluster).unwrap_or_else(|_| MetadataValue::from_static("unnamed"));
-        Self { book, cluster, open: Arc::default() }
+        Self { book, cluster, source, open: Arc::default() }
     }
 
     /// The replicas of a node, and of no other that has its address by now.
@@ -113,6 +115,7 @@ impl Lines {
         let wrong = |_| LineError::Address { address: address.to_owned() };
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(wrong)?;
         let endpoint = endpoint
+            .local_address(self.source)
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE)
@@ -123,5 +126,30 @@ impl Lines {
         let channel = endpoint.connect_lazy();
         open.insert(address.to_owned(), channel.clone());
         Ok(channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::Ipv4Addr;
+
+    use thermocline_proto::replica::v1::GreetRequest;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_leave_from_the_address_that_is_given() {
+        let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let book = Arc::new(Book::open(folder.path(), "c", 7).unwrap());
+        let lines = Lines::new(book, "c", Some(source));
+        let mut client = lines.peer_at(&listener.local_addr().unwrap().to_string()).unwrap();
+        let asking = tokio::spawn(async move { client.greet(GreetRequest { from: None }).await.map(drop) });
+        let accepted = tokio::time::timeout(Duration::from_secs(60), listener.accept()).await.unwrap();
+        asking.abort();
+        assert_eq!(accepted.unwrap().1.ip(), source);
     }
 }

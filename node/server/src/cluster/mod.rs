@@ -19,11 +19,12 @@ mod service;
 mod sweeping;
 mod wire;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thermocline_engine::log::{LogError, LogOptions, LogStore};
+use thermocline_engine::log::{LogError, LogOptions, LogStore, StorageFailure};
 use thermocline_engine::{Clock, Engine, KeyRange};
 use thermocline_proto::FIRST_OWN_KEY;
 use thermocline_shard::host::{Host, HostError, HostPlace, LogBounds, SendRates};
@@ -64,6 +65,8 @@ pub struct ClusterSettings {
     pub zone: String,
     /// How others reach the node, where that is not the address it listens on.
     pub advertise: Option<String>,
+    /// Where the node's connections to others leave from; `None`: as the system chooses.
+    pub source: Option<IpAddr>,
 }
 
 /// A node that does not take part in its cluster.
@@ -105,6 +108,7 @@ pub struct Cluster {
     pub copies: Arc<Copies>,
     /// What the shards here hold and how they are used.
     pub figures: Arc<Figures>,
+    logs: Arc<LogStore>,
     seeds: Vec<String>,
 }
 
@@ -123,7 +127,7 @@ impl Cluster {
     ) -> Result<Arc<Self>, ClusterError> {
         let book = Arc::new(Book::open(root, &settings.id, number)?);
         book.introduce(NodeEntry { node: book.me().0, ..me });
-        let lines = Lines::new(Arc::clone(&book), &settings.id);
+        let lines = Lines::new(Arc::clone(&book), &settings.id, settings.source);
         let rates = Arc::new(SendRates::default());
         let limit = sending::Limit::new(SNAPSHOT_BYTES_PER_SECOND);
         let copies = Arc::<Copies>::default();
@@ -136,7 +140,7 @@ impl Cluster {
         let place = HostPlace {
             node: book.me(),
             store: Arc::new(engine.clone()),
-            logs,
+            logs: Arc::<LogStore>::clone(&logs),
             staging: root.join("snapshots"),
             pace: Pace::default(),
             log_bounds: LogBounds::default(),
@@ -157,6 +161,7 @@ impl Cluster {
             trips: Arc::default(),
             copies,
             figures: Arc::default(),
+            logs,
             seeds: settings.seeds.clone(),
         }))
     }
@@ -170,6 +175,11 @@ impl Cluster {
         let (host, router) = (Arc::clone(&self.host), Arc::clone(&self.router));
         tasks.spawn(publishing::publish(Arc::clone(&host), router, self.directory.clone(), stop.clone()));
         tasks.spawn(sweeping::sweep(host, self.directory.clone(), stop.clone()));
+    }
+
+    /// Why the logs of the replicas take nothing more: none of them can vote or write until the node is started again.
+    pub fn log_failure(&self) -> Option<Arc<StorageFailure>> {
+        self.logs.failure()
     }
 
     /// Whether the meta group began on this node.

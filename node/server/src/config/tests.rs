@@ -91,6 +91,7 @@ fn every_rule_names_its_field_and_what_is_allowed() {
         ("tiers[0].profile.openFiles=1", "tiers[0].profile.openFiles", "16 to 1000000"),
         ("tiers[0].profile.writeBuffer=1", "tiers[0].profile.writeBuffer", "at least 64Ki"),
         ("tiers[0].profile.cache=1", "tiers[0].profile.cache", "at least 1Mi"),
+        ("shards={clusterId: c, source: 0.0.0.0}", "shards.source", "own addresses"),
         ("policy.temperatures[0].tier=cool", "policy.temperatures[0].tier", "hot, warm"),
         ("policy.temperatures[1].tier=cold", "policy.temperatures[1].tier", "the slowest tier takes the rest"),
         ("policy.temperatures[1].tier=hot", "policy.temperatures[1].tier", "fastest first"),

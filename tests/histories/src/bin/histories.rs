@@ -77,8 +77,8 @@ async fn main() -> anyhow::Result<()> {
             let history = record(stores, &plan).await?;
             history.write(&out)?;
             println!("{} operations, {} without an answer, in {}", history.completed(), history.open(), out.display());
-            Minimums(Counts { operations: minimum, ..Counts::default() })
-                .check(&Counts { operations: history.completed() as u64, ..Counts::default() })?;
+            let operations = |count| Counts::of([("operations", count)]);
+            Minimums(operations(minimum)).check(&operations(history.completed() as u64))?;
             judge(&out, Duration::from_secs(120))
         }
     }

@@ -1,93 +1,115 @@
 //! A node as a process, which faults are brought about around.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod around;
 pub mod run;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use thermocline_client::{Client, Durability, Endpoints, NodeEndpoint, Options};
-use thermocline_faults::{ClockError, FakeClock, Fault, Link, ProcessError, Signal, Surroundings, signal};
+use thermocline_faults::{FakeClock, Signal, signal};
+use thermocline_power_loss::{DeviceFaults, FaultError};
+
+#[allow(unused_imports)] // some tests bring their faults about by themselves
+pub use around::{Around, AroundError};
 
 /// Far beyond what a start takes: a bound for hangs, not for speed.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A node that does not say within this whether it serves is asked again later.
+const READINESS: Duration = Duration::from_secs(5);
+
+/// The devices of a node, as folders of its own: its logs, its data.
+pub const DEVICES: [&str; 2] = ["log", "data"];
+
+/// Where one of several nodes of a cluster with shards is.
+pub struct Place<'a> {
+    pub name: String,
+    /// Where it listens, and where its connections leave from.
+    pub host: &'a str,
+    /// Where the others find it.
+    pub advertise: &'a str,
+    /// Where the others are.
+    pub seeds: &'a [String],
+}
+
+/// What surrounds a process of its own.
+struct Surrounding {
+    clock: FakeClock,
+    devices: DeviceFaults,
+}
 
 /// A node over a folder that goes when the test ends, on ports that stay its own over restarts.
 pub struct Node {
     folder: tempfile::TempDir,
     pub(crate) child: Child,
-    clock: Option<FakeClock>,
+    host: String,
+    around: Option<Surrounding>,
     starts: u32,
 }
 
 impl Node {
     /// Starts a node on three ports of this address, which no other test uses.
     pub fn start(host: &str) -> Self {
-        Self::start_under(host, None)
+        Self::start_in("node-a", host, false, ("", ""))
     }
 
     /// As [`Self::start`], under a clock that can be made to jump.
     pub fn start_with_a_clock(host: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = FakeClock::new(folder.path()).unwrap();
-        Self::start_in(folder, host, Some(clock))
+        Self::start_in("node-a", host, true, ("", ""))
     }
 
-    /// Starts one of several nodes of a cluster with shards, each with an address of its own.
-    pub fn start_one_of(hosts: &[String], number: usize) -> Self {
-        let seeds: Vec<String> = hosts.iter().map(|host| format!("'{host}:7403'")).collect();
-        let host = &hosts[number];
-        let text = format!("shards: {{clusterId: histories-1, seeds: [{}]}}\n", seeds.join(", "));
-        let folder = tempfile::tempdir().unwrap();
-        let clock = FakeClock::new(folder.path()).unwrap();
-        Self::start_as(folder, &format!("node-{number}"), host, Some(clock), (&format!(", peer: '{host}:7403'"), &text))
-    }
-
-    fn start_under(host: &str, clock: Option<FakeClock>) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), host, clock)
-    }
-
-    fn start_in(folder: tempfile::TempDir, host: &str, clock: Option<FakeClock>) -> Self {
-        Self::start_as(folder, "node-a", host, clock, ("", ""))
+    /// Starts one of several nodes of a cluster with shards, with a clock and devices of its own.
+    pub fn start_one_of(place: &Place<'_>) -> Self {
+        let Place { name, host, advertise, seeds } = place;
+        let seeds: Vec<String> = seeds.iter().map(|seed| format!("'{seed}'")).collect();
+        let seeds = seeds.join(", ");
+        let shards = format!(
+            "shards: {{clusterId: histories-1, seeds: [{seeds}], advertise: '{advertise}', source: '{host}'}}\n"
+        );
+        Self::start_in(name, host, true, (&format!(", peer: '{host}:7403'"), &shards))
     }
 
     /// `more` stands among the listeners, and behind everything.
-    fn start_as(
-        folder: tempfile::TempDir,
-        name: &str,
-        host: &str,
-        clock: Option<FakeClock>,
-        more: (&str, &str),
-    ) -> Self {
+    fn start_in(name: &str, host: &str, surrounded: bool, more: (&str, &str)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let base = folder.path().display();
         let (listeners, shards) = more;
         let text = format!(
-            "node: {name}\ncluster: histories\ndurability: wal\nmemoryLimit: 256Mi\nroot: {base}/root\n\
+            "node: {name}\ncluster: histories\ndurability: wal\nmemoryLimit: 256Mi\nroot: {base}/log/root\n\
              listen: {{kv: '{host}:7400', admin: '{host}:7401', http: '{host}:7402'{listeners}}}\n{shards}tiers:\n  \
-             - {{name: hot, rank: 0, medium: NVMe, path: {base}/hot, size: 1Gi}}\n  \
-             - {{name: cold, rank: 10, medium: HDD, path: {base}/cold, size: 2Gi}}\n"
+             - {{name: hot, rank: 0, medium: NVMe, path: {base}/data/hot, size: 1Gi}}\n  \
+             - {{name: cold, rank: 10, medium: HDD, path: {base}/data/cold, size: 2Gi}}\n"
         );
         std::fs::write(folder.path().join("node.yaml"), text).unwrap();
-        let child = spawn(folder.path(), clock.as_ref(), 0);
-        let mut node = Self { folder, child, clock, starts: 1 };
+        let devices = DEVICES.map(|device| folder.path().join(device));
+        devices.iter().for_each(|device| std::fs::create_dir(device).unwrap());
+        let around = surrounded.then(|| Surrounding {
+            clock: FakeClock::new(folder.path()).unwrap(),
+            devices: DeviceFaults::new(&folder.path().join("control"), &devices).unwrap(),
+        });
+        let child = spawn(folder.path(), around.as_ref(), 0);
+        let mut node = Self { folder, child, host: host.to_owned(), around, starts: 1 };
         node.wait_until_ready();
         node
     }
 
     /// Starts it again after its end, and waits until it serves.
     pub fn restart(&mut self) {
-        self.child = spawn(self.folder.path(), self.clock.as_ref(), self.starts);
+        self.child = spawn(self.folder.path(), self.around.as_ref(), self.starts);
         self.starts += 1;
         self.wait_until_ready();
     }
 
     /// Makes it lose everything: what it must not, to see that it is noticed. It must have ended.
     fn forget(&self) {
-        for part in ["root", "hot", "cold"] {
-            std::fs::remove_dir_all(self.folder.path().join(part)).unwrap();
+        for device in DEVICES.map(|device| self.folder.path().join(device)) {
+            std::fs::remove_dir_all(&device).unwrap();
+            std::fs::create_dir(&device).unwrap();
         }
     }
 
@@ -99,7 +121,28 @@ impl Node {
 
     /// Its clock, where it was started with one.
     pub fn clock(&self) -> &FakeClock {
-        self.clock.as_ref().expect("it was started with a clock of its own")
+        &self.around.as_ref().expect("it was started with a clock of its own").clock
+    }
+
+    /// Lets one of its devices have no space, or have it again.
+    pub fn fill_up(&self, device: usize, full: bool) -> Result<(), FaultError> {
+        let around = self.around.as_ref().expect("it was started with devices of its own");
+        around.devices.fill_up(&self.folder.path().join(DEVICES[device]), full)
+    }
+
+    /// Slows one of its devices down to so many bytes a second.
+    pub fn slow_down(&self, device: usize, bytes_per_second: Option<u64>) -> Result<(), FaultError> {
+        let around = self.around.as_ref().expect("it was started with devices of its own");
+        around.devices.throttle(&self.folder.path().join(DEVICES[device]), bytes_per_second)
+    }
+
+    /// Why it should be started again, as whoever watches over it would find: it has ended, or says that it does not serve.
+    pub fn is_out(&mut self) -> Option<String> {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            return Some(format!("it ended with {status}"));
+        }
+        let said = readiness(&self.host)?;
+        said.contains("not_serving").then_some(said)
     }
 
     fn wait_until_ready(&mut self) {
@@ -125,6 +168,12 @@ impl Drop for Node {
         // A stopped process ends by this signal too. Errors mean that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Ok(folder) = std::env::var("HISTORY_FOLDER") {
+            for start in 0..self.starts {
+                let kept = Path::new(&folder).join(format!("{}-{start}.log", self.host));
+                let _ = std::fs::copy(log_file(self.folder.path(), start), kept);
+            }
+        }
         if std::thread::panicking() {
             eprintln!("--- log of the node since its last start\n{}", self.log());
         }
@@ -135,7 +184,18 @@ fn log_file(folder: &Path, start: u32) -> PathBuf {
     folder.join(format!("node-{start}.log"))
 }
 
-fn spawn(folder: &Path, clock: Option<&FakeClock>, start: u32) -> Child {
+/// What a node answers to those who ask whether traffic should come; `None` where it does not answer.
+fn readiness(host: &str) -> Option<String> {
+    let address = format!("{host}:7402").parse().ok()?;
+    let mut connection = TcpStream::connect_timeout(&address, READINESS).ok()?;
+    connection.set_read_timeout(Some(READINESS)).ok()?;
+    connection.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    answer.lines().last().map(str::to_owned)
+}
+
+fn spawn(folder: &Path, around: Option<&Surrounding>, start: u32) -> Child {
     let ready = folder.join("ready.json");
     let _ = std::fs::remove_file(&ready);
     let mut command = Command::new(node_program());
@@ -144,10 +204,14 @@ fn spawn(folder: &Path, clock: Option<&FakeClock>, start: u32) -> Child {
             command.env_remove(name);
         }
     }
+    if let Ok(filter) = std::env::var("HISTORY_LOG") {
+        command.arg("--log").arg(filter);
+    }
     command.arg("--config").arg(folder.join("node.yaml")).arg("--ready-file").arg(ready);
     command.stdout(Stdio::null()).stderr(std::fs::File::create(log_file(folder, start)).unwrap());
-    if let Some(clock) = clock {
+    if let Some(Surrounding { clock, devices }) = around {
         clock.arrange(&mut command);
+        devices.command(&mut command);
     }
     command.spawn().unwrap()
 }
@@ -190,60 +254,6 @@ pub async fn clients(count: usize, kv: SocketAddr, admin: SocketAddr) -> Vec<Cli
         clients.push(Client::connect(endpoints.clone(), options).await.unwrap());
     }
     clients
-}
-
-/// One node with what is around it: faults of process 0 are its own.
-pub struct Around {
-    pub node: Node,
-    pub links: Vec<Link>,
-    /// Whether a killed node comes back empty.
-    pub forgets: bool,
-}
-
-impl Around {
-    /// A node whose clients know its own address.
-    pub fn of(node: Node) -> Self {
-        Self { node, links: Vec::new(), forgets: false }
-    }
-}
-
-/// A fault that could not be brought about.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub enum AroundError {
-    /// A signal.
-    Signal(#[from] ProcessError),
-    /// A jump of the clock.
-    Clock(#[from] ClockError),
-}
-
-impl Surroundings for Around {
-    type Error = AroundError;
-
-    fn begin(&mut self, fault: &Fault) -> Result<(), AroundError> {
-        match fault {
-            Fault::Kill { .. } => self.node.kill(),
-            Fault::Pause { .. } => signal(self.node.child.id(), Signal::STOP)?,
-            Fault::Link { link, rule } => self.links[*link].set(*rule),
-            Fault::Clock { seconds, .. } => self.node.clock().jump(*seconds)?,
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, fault: &Fault) -> Result<(), AroundError> {
-        match fault {
-            Fault::Kill { .. } => {
-                if self.forgets {
-                    self.node.forget();
-                }
-                self.node.restart();
-            }
-            Fault::Pause { .. } => signal(self.node.child.id(), Signal::CONT)?,
-            Fault::Link { link, .. } => self.links[*link].set(thermocline_faults::Rule::PASS),
-            Fault::Clock { .. } => self.node.clock().jump(0)?,
-        }
-        Ok(())
-    }
 }
 
 /// An address of the loopback that no other test of this machine has, by this process's id and a number of the test's.
