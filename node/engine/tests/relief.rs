@@ -59,6 +59,30 @@ fn a_tier_has_its_space_back_when_few_large_records_have_left_it() {
 }
 
 #[test]
+fn a_wiped_range_gives_its_space_back_and_nothing_of_its_neighbours_goes_with_it() {
+    const KEYS: u32 = 48;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), 3);
+    fill(&engine, 0..KEYS);
+    move_all(&engine, "cold");
+    // Older copies below, and a part of each above.
+    fill(&engine, 0..KEYS);
+    let range = |from, to| KeyRange::new(key(from), key(to)).unwrap();
+    support::move_to(&engine, &range(10, 30), "warm");
+    let tiers = ["hot", "warm", "cold"];
+    let all = || tiers.iter().map(|tier| used(&engine, tier)).sum::<u64>();
+    let (before, wiped) = (all(), range(1, KEYS - 1));
+    engine.wipe(&engine.lease_range(&wiped).unwrap()).unwrap();
+    let after = all();
+    assert!(before >= 36 * MIB && after < 4 * MIB, "{after} of {before} bytes are left");
+    for number in 0..KEYS {
+        let is_there = support::value(&engine, &key(number)).is_some();
+        assert_eq!(is_there, number == 0 || number == KEYS - 1, "key {number}");
+    }
+    audit(&engine);
+}
+
+#[test]
 fn a_full_tier_has_its_space_back_after_one_round_and_is_not_emptied_further() {
     const KEYS: u32 = 124;
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,6 @@ use crate::{
     Change, Effect, Forecast, Priority, Proposal, Reason, Refusal,
     change::cannot_wait,
     fleet::{Role, Shard},
-    imbalance::deviation_percent,
     ledger::{Ledger, Resource, Shift},
     placement,
     plan::Precondition,
@@ -297,8 +296,8 @@ fn does_not_unbalance(view: &View<'_>, ledger: &Ledger, policy: &Policy, shift: 
             continue;
         }
         let now = ledger.deviation(view.pool_of_node(shift.place), resource);
-        let before = deviation_percent(ledger.share(view, shift.place, resource), now.mean);
-        let percent = deviation_percent(ledger.share(view, shift.place, resource) + share, now.mean);
+        let before = now.of(ledger.share(view, shift.place, resource));
+        let percent = now.of(ledger.share(view, shift.place, resource) + share);
         // Rounding must not refuse a move that changes nothing to speak of.
         if percent > before && percent > now.percent.max(policy.triggers.imbalance_percent) + 1e-6 {
             return Err(Refusal::WouldUnbalance { node: node.id, figure: resource.figure(), percent });

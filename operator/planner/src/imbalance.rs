@@ -4,7 +4,9 @@ use crate::{FleetState, NodeId, PoolName};
 
 /// Under this mean utilisation deviations are measured against it instead: nodes that are nearly empty differ much
 /// and nobody is hurt.
-pub(crate) const FLOOR: f64 = 0.05;
+pub const DISK_FLOOR: f64 = 0.05;
+/// As that of disks, for processors. What an idle node does for itself, now and then, is no load that others could take over.
+pub const LOAD_FLOOR: f64 = 0.2;
 
 /// How much the nodes of a pool deviate from their mean, in percent of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -24,6 +26,15 @@ pub struct Deviation {
     pub node: Option<NodeId>,
     /// The mean utilisation, weighted by capacity, as a share.
     pub mean: f64,
+    /// What takes its place where it is smaller.
+    pub floor: f64,
+}
+
+impl Deviation {
+    /// How far a utilisation is from the mean, in percent of it.
+    pub(crate) fn of(&self, utilisation: f64) -> f64 {
+        (utilisation - self.mean).abs() / self.mean.max(self.floor).max(f64::EPSILON) * 100.0
+    }
 }
 
 impl Imbalance {
@@ -40,32 +51,27 @@ pub fn imbalance(fleet: &FleetState, pool: &PoolName) -> Imbalance {
     let nodes = || fleet.nodes().iter().filter(|node| node.pool == *pool && node.stays());
     let used = |node: &crate::fleet::Node| node.tiers.iter().map(|tier| tier.used).sum::<u64>() as f64;
     Imbalance {
-        disk: deviation(nodes().map(|node| (node.id, used(node), node.capacity() as f64))),
-        load: deviation(nodes().map(|node| (node.id, node.load.cpu_used, node.load.cpu_cores))),
+        disk: deviation(nodes().map(|node| (node.id, used(node), node.capacity() as f64)), DISK_FLOOR),
+        load: deviation(nodes().map(|node| (node.id, node.load.cpu_used, node.load.cpu_cores)), LOAD_FLOOR),
     }
 }
 
 /// The largest deviation of (node, used, capacity); of equal ones the first.
 #[must_use]
-pub fn deviation(nodes: impl Iterator<Item = (NodeId, f64, f64)> + Clone) -> Deviation {
+pub fn deviation(nodes: impl Iterator<Item = (NodeId, f64, f64)> + Clone, floor: f64) -> Deviation {
     let (used, capacity) = nodes.clone().fold((0.0, 0.0), |(used, capacity), node| (used + node.1, capacity + node.2));
     if capacity <= 0.0 {
         return Deviation::default();
     }
     let mean = used / capacity;
-    let mut worst = Deviation { percent: 0.0, node: None, mean };
+    let mut worst = Deviation { percent: 0.0, node: None, mean, floor };
     for (node, used, capacity) in nodes {
-        let percent = deviation_percent(used / capacity, mean);
+        let percent = worst.of(used / capacity);
         if percent > worst.percent {
-            worst = Deviation { percent, node: Some(node), mean };
+            (worst.percent, worst.node) = (percent, Some(node));
         }
     }
     worst
-}
-
-/// How far a utilisation is from the mean, in percent of it.
-pub(crate) fn deviation_percent(utilisation: f64, mean: f64) -> f64 {
-    (utilisation - mean).abs() / mean.max(FLOOR) * 100.0
 }
 
 #[cfg(test)]
@@ -73,7 +79,7 @@ mod tests {
     use super::*;
 
     fn of(nodes: &[(f64, f64)]) -> Deviation {
-        deviation(nodes.iter().zip(1..).map(|((used, capacity), id)| (NodeId(id), *used, *capacity)))
+        deviation(nodes.iter().zip(1..).map(|((used, capacity), id)| (NodeId(id), *used, *capacity)), DISK_FLOOR)
     }
 
     #[test]
@@ -95,6 +101,6 @@ mod tests {
 
     #[test]
     fn no_nodes_are_in_balance() {
-        assert_eq!(of(&[]), Deviation::default());
+        assert_eq!((of(&[]).percent, of(&[]).node), (0.0, None));
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     Change, NodeId, Priority, Reason, ShardId,
     change::cannot_wait,
     fleet::{OpenMove, OpenPhase, Replica, Role, Shard},
-    imbalance::{Deviation, deviation},
+    imbalance::{DISK_FLOOR, Deviation, LOAD_FLOOR, deviation},
     view::View,
 };
 
@@ -202,7 +202,7 @@ impl Ledger {
         let disk =
             nodes.clone().map(|(node, account)| (node.id, account.tiers.iter().sum::<u64>() as f64, account.capacity));
         let load = nodes.map(|(node, account)| (node.id, account.cpu, node.load.cpu_cores));
-        self.deviations[pool] = [deviation(disk), deviation(load)];
+        self.deviations[pool] = [deviation(disk, DISK_FLOOR), deviation(load, LOAD_FLOOR)];
     }
 
     fn count(&mut self, view: &View<'_>, change: &Change, priority: Priority) {

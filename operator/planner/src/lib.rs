@@ -31,7 +31,7 @@ pub use fleet::{FleetError, FleetParts, FleetState};
 pub use forecast::{Effect, Figure, Forecast};
 pub use health::{HealthPart, HealthScore, HealthSignals};
 pub use id::{Epoch, LogId, NodeId, PoolName, ReplicaId, ShardId, TierName, TierRank, Zone};
-pub use imbalance::{Deviation, Imbalance, deviation, imbalance};
+pub use imbalance::{DISK_FLOOR, Deviation, Imbalance, LOAD_FLOOR, deviation, imbalance};
 pub use moment::Moment;
 pub use outcome::{FigureOutcome, Outcome};
 pub use plan::{Plan, PoolImbalance, Precondition, Proposal, plan};

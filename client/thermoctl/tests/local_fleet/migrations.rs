@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The members of the users' shard: their nodes' names, the one that leads first, then those with data, then the witness; and
 /// the names of the nodes without one.
-async fn members(client: &Client) -> (Vec<String>, Vec<String>) {
+pub async fn members(client: &Client) -> (Vec<String>, Vec<String>) {
     let told = statuses(client).await;
     let led = told.iter().flat_map(|status| &status.shards).find(|shard| shard.shard == FIRST && shard.leads);
     let mut found: Vec<v1::MemberStatus> = led.map(|led| led.members.clone()).unwrap_or_default();
@@ -37,7 +37,7 @@ fn migration(fleet: &Fleet, name: &str, spec: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-fn apply(fleet: &Fleet, name: &str, spec: &str) {
+pub fn apply(fleet: &Fleet, name: &str, spec: &str) {
     fleet.ok(&["apply", "-f", &migration(fleet, name, spec)]);
 }
 
@@ -53,17 +53,17 @@ async fn until_so(fleet: &Fleet, what: &str, name: &str, so: impl Fn(&Value) -> 
     }
 }
 
-async fn until_phase(fleet: &Fleet, name: &str, phase: &str) -> Value {
+pub async fn until_phase(fleet: &Fleet, name: &str, phase: &str) -> Value {
     until_so(fleet, phase, name, |status| status["phase"] == phase).await
 }
 
-async fn fill(client: &Client) {
+pub async fn fill(client: &Client) {
     for number in 0..200 {
         client.put(format!("key{number:03}"), "value").await.unwrap();
     }
 }
 
-async fn assert_filled(client: &Client) {
+pub async fn assert_filled(client: &Client) {
     for number in 0..200 {
         assert!(client.get(format!("key{number:03}")).await.unwrap().is_some(), "{number}");
     }
@@ -89,16 +89,16 @@ async fn until_job(client: &Client, what: &str, so: impl Fn(Option<&v1::ShardJob
 }
 
 /// Whether a node says that it has a copy of the users' shard.
-async fn has_copy(client: &Client, node: &str) -> bool {
+pub async fn has_copy(client: &Client, node: &str) -> bool {
     let told = statuses(client).await;
     told.iter().filter(|status| status.node == node).flat_map(|status| &status.shards).any(|shard| shard.shard == FIRST)
 }
 
 /// A node that does nothing until it goes on: what is moved to it stays on its way.
-struct Frozen(process::Started);
+pub struct Frozen(process::Started);
 
 impl Frozen {
-    fn node(fleet: &Fleet, name: &str) -> Self {
+    pub fn node(fleet: &Fleet, name: &str) -> Self {
         let (_, pid) = fleet.pids().into_iter().find(|(of, _)| of == name).unwrap();
         let process = process::started(pid).unwrap();
         assert!(process::signal(&process, Signal::STOP).unwrap());

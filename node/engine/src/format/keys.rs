@@ -43,9 +43,32 @@ pub(crate) fn bounds(range: &KeyRange) -> (Vec<u8>, Vec<u8>) {
     (start, end)
 }
 
+/// A key behind nearly all that are before `end`, and before it: what takes an end as inclusive must not reach the key `end`, which
+/// is another range's. Between the two are only keys that go on with 0xff for long.
+pub(crate) fn before(end: &[u8]) -> Vec<u8> {
+    const TAIL: usize = 64;
+    let mut before = end.to_vec();
+    // A key that ends with 0 comes right after the one without it.
+    if let Some(last) = before.pop().filter(|last| *last > 0) {
+        before.push(last - 1);
+        before.resize(before.len() + TAIL, 0xff);
+    }
+    before
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_before_an_end_leaves_out_the_end_and_little_else() {
+        for end in [&b"\x01b"[..], b"\x01b\x00", b"\x01\x00", b"\x02"] {
+            assert!(before(end).as_slice() < end, "{end:?}");
+        }
+        assert!(before(b"\x01b").as_slice() > &b"\x01azzz"[..]);
+        assert!(before(b"\x01b\x00").as_slice() >= &b"\x01b"[..]);
+        assert!(before(b"\x02").as_slice() > &b"\x01\xff\xff\xff"[..]);
+    }
 
     #[test]
     fn a_data_key_is_the_keyspace_byte_and_the_users_key() {

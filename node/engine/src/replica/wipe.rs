@@ -5,8 +5,10 @@ use rocksdb::WriteBatch;
 use crate::engine::Inner;
 use crate::environment::CrashPoint;
 use crate::error::{EngineError, Result};
+use crate::format::keys;
 use crate::lease::RangeLease;
 use crate::mover::journal::JournalEntry;
+use crate::range::KeyRange;
 
 impl Inner {
     /// Removes the leased range. Writers to it are refused meanwhile, and after a failure until the store opens next;
@@ -20,10 +22,12 @@ impl Inner {
         if wiped.is_ok() {
             drop(fence);
             self.fences.lift(lease.range());
+            // Bytes that a dropped range hides count as used: a node that gave its shards away would give away more and more.
+            (0..self.database.tier_count()).try_for_each(|tier| self.compact(tier, lease.range()))
         } else {
             fence.stay();
+            wiped
         }
-        wiped
     }
 
     /// Refuses the lease of another store: nobody here keeps out of its range.
@@ -46,6 +50,7 @@ impl Inner {
         for tier in (0..self.database.tier_count()).rev() {
             let _effect = lease.effect("wiping a tier")?;
             self.drop_range(tier, range)?;
+            self.drop_files(tier, range)?;
             if tier + 1 == self.database.tier_count() {
                 self.environment.pass(CrashPoint::WipeHalfDone)?;
             }
@@ -56,5 +61,15 @@ impl Inner {
         let mut batch = WriteBatch::default();
         self.close_journal(lease, &mut batch)?;
         self.database.write(&batch, &self.database.sync, "finish a wipe")
+    }
+
+    /// Gives back the files of a dropped range that hold nothing else, without reading them. What hides the range goes with them
+    /// where it has been flushed already, so the range is dropped once more: files at its ends may hold older records of it.
+    fn drop_files(&self, tier: usize, range: &KeyRange) -> Result<()> {
+        let (start, end) = keys::bounds(range);
+        let place = self.database.tier(tier);
+        let dropped = self.database.raw().delete_file_in_range_cf(place, &start, &keys::before(&end));
+        self.database.judge(dropped, "give back the files of a wiped range")?;
+        self.drop_range(tier, range)
     }
 }

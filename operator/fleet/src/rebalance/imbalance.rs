@@ -1,6 +1,6 @@
 //! How unequal nodes are, for who shows it.
 
-use thermocline_planner::{NodeId, deviation};
+use thermocline_planner::{DISK_FLOOR, NodeId, deviation};
 use thermocline_proto::v1;
 
 /// How far the node is from the mean that is farthest from it, by bytes, in percent: as docs/planner.md defines it.
@@ -10,5 +10,5 @@ pub fn disk_imbalance(statuses: &[v1::NodeStatus]) -> f64 {
     let nodes = statuses.iter().map(|status| {
         (NodeId(status.node_id), sum(status, |tier| tier.used_bytes), sum(status, |tier| tier.capacity_bytes))
     });
-    deviation(nodes).percent
+    deviation(nodes, DISK_FLOOR).percent
 }

@@ -1,11 +1,13 @@
 //! Moves between nodes, as the planner sees them: its input is made of what the nodes say and of the Migrations (`state`), its
 //! rules of the policies (`policies`). What becomes of its output is in [`crate::migrations`]. Pure.
 
+mod averages;
 mod busy;
 mod imbalance;
 mod policies;
 mod state;
 
+pub use averages::LoadAverage;
 pub use busy::BusyShards;
 pub use imbalance::disk_imbalance;
 pub use policies::policies;

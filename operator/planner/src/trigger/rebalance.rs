@@ -7,7 +7,6 @@ use super::relief::{Relief, relieve};
 use crate::{
     Change, Priority, Reason, RefusalKind,
     admission::{levels, pool_is_open},
-    imbalance::deviation_percent,
     ledger::{Ledger, Resource},
     plan::Findings,
     view::View,
@@ -58,12 +57,12 @@ fn level(view: &View<'_>, ledger: &mut Ledger, findings: &mut Findings, pool: us
     let budget = |findings: &Findings| findings.refusals.count(RefusalKind::ClusterBudget);
     let refused_before = budget(findings);
     while given_up.len() < GIVEN_UP && budget(findings) == refused_before {
-        let mean = ledger.deviation(pool, resource).mean;
+        let now = ledger.deviation(pool, resource);
         ledger.work += view.staying[pool].len() as u64;
         let shares = view.staying[pool].iter().map(|place| (ledger.share(view, *place, resource), *place));
         let deviant = shares
             .filter(|(_, place)| !given_up.contains(place))
-            .map(|(share, place)| (deviation_percent(share, mean), share > mean, place))
+            .map(|(share, place)| (now.of(share), share > now.mean, place))
             .max_by(|a, b| a.0.total_cmp(&b.0).then(b.2.cmp(&a.2)));
         let Some((_, has_too_much, place)) = deviant.filter(|deviant| deviant.0 > goal) else {
             return;
@@ -71,7 +70,7 @@ fn level(view: &View<'_>, ledger: &mut Ledger, findings: &mut Findings, pool: us
         let relief = Relief {
             place,
             resource,
-            down_to: mean,
+            down_to: now.mean,
             reason: Reason::Rebalance,
             priority: Priority::Normal,
             target: None,

@@ -25,7 +25,7 @@ use crate::chain::chain;
 use crate::desired::{self, Desired};
 use crate::home::Home;
 use crate::migrations::{self, Item};
-use crate::rebalance::{self, BusyShards, Heard, Known, Moves};
+use crate::rebalance::{self, BusyShards, Heard, Known, LoadAverage, Moves};
 use asking::Asking;
 
 /// A silent node that has no members is forgotten after so long.
@@ -36,8 +36,9 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 pub(super) struct Migrations {
     /// When it was last planned.
     planned: Option<Instant>,
-    /// By a node's number: its name, what it said last, and when.
+    /// By a node's number: its name, what it said last with its load averaged, and when.
     heard: BTreeMap<u64, (String, v1::NodeStatus, Instant)>,
+    averages: BTreeMap<u64, LoadAverage>,
     busy: BusyShards,
     asking: Asking,
     /// When a refusal of a kind was told.
@@ -55,7 +56,8 @@ struct Scene<'a> {
 
 impl Migrations {
     fn hear(&mut self, heard: impl IntoIterator<Item = (String, (v1::NodeStatus, Instant))>) {
-        for (name, (status, at)) in heard {
+        for (name, (mut status, at)) in heard {
+            self.average(&mut status, at);
             self.heard.insert(status.node_id, (name, status, at));
         }
         let now = Instant::now();
@@ -66,6 +68,18 @@ impl Migrations {
         }
         let members: BTreeSet<u64> = self.members();
         self.heard.retain(|node, (_, _, at)| members.contains(node) || at.elapsed() < FORGOTTEN);
+        self.averages.retain(|node, _| self.heard.contains_key(node));
+    }
+
+    fn average(&mut self, status: &mut v1::NodeStatus, at: Instant) {
+        let Some(load) = status.load.as_mut() else { return };
+        let before = self.heard.get(&status.node_id).map(|(_, _, before)| *before);
+        let average = match (self.averages.get(&status.node_id), before) {
+            (Some(average), Some(before)) => average.and(load, at.saturating_duration_since(before)),
+            _ => LoadAverage::beginning(load),
+        };
+        average.tell(load);
+        self.averages.insert(status.node_id, average);
     }
 
     /// Whether a node was emptied.
