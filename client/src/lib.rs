@@ -9,6 +9,8 @@
 //! there that the shard remembers, so it is sent again after a broken connection and still applied once. Nodes that stand alone
 //! own a fixed range each ([`RangeTable`]) and remember nothing: there such a write ends as [`Error::OutcomeUnknown`].
 //!
+//! Reads are the leader's, unless [`Client::with_consistency`] lets any replica answer: then one that is near is asked.
+//!
 //! Reading order: [`Endpoints`] (where the nodes are) → [`RangeTable`], [`ShardRoute`] (who owns a key) → [`retry`] (what may be
 //! sent again) → [`Client`] (the calls) → [`Scan`].
 //!
@@ -26,6 +28,8 @@
 mod batch;
 mod client;
 mod connection;
+mod consistency;
+mod distances;
 mod endpoints;
 mod error;
 mod key;
@@ -42,6 +46,7 @@ mod scan;
 
 pub use batch::Batch;
 pub use client::{Client, Record};
+pub use consistency::{Aged, Consistency};
 pub use endpoints::{Endpoints, EndpointsError, NodeEndpoint};
 pub use error::{Error, ErrorKind};
 pub use key::{DisplayKey, key_after, prefix_end};

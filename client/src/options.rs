@@ -5,6 +5,8 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use thermocline_proto::v1;
 
+use crate::Consistency;
+
 /// 16 bytes that name this client among all clients, for recognising a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientId([u8; 16]);
@@ -75,6 +77,11 @@ pub struct Options {
     pub channels_per_node: usize,
     /// Asked of every write that does not say otherwise.
     pub durability: Durability,
+    /// Which replicas may answer reads that do not say otherwise.
+    pub consistency: Consistency,
+    /// Where the client is: of replicas that may answer a read those of this zone are preferred. `None`: those with the shortest
+    /// way.
+    pub zone: Option<String>,
     /// The largest answer that is read, in bytes. A node gives up to 64 MiB of keys and values and their framing.
     pub max_message_bytes: usize,
     /// Names this client in request ids, and gives the ids of its further lanes. Never the same for two clients, nor for one
@@ -98,6 +105,8 @@ impl Default for Options {
             max_backoff: Duration::from_secs(1),
             channels_per_node: 1,
             durability: Durability::NodeDefault,
+            consistency: Consistency::Leader,
+            zone: None,
             max_message_bytes: 72 * 1024 * 1024,
             client_id: ClientId::random(),
             lanes: 32,

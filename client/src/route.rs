@@ -31,6 +31,8 @@ pub struct ReplicaRoute {
     pub kv: String,
     /// Whether it votes alone and has no data.
     pub witness: bool,
+    /// Where its node is; empty where not known.
+    pub zone: String,
 }
 
 impl ShardRoute {
@@ -38,8 +40,8 @@ impl ShardRoute {
     pub(crate) fn of(route: v1::ShardRoute, learned: Instant) -> Option<Self> {
         let v1::ShardRoute { shard, epoch, start, end, replicas, leader } = route;
         let replica = |replica: v1::ReplicaRoute| {
-            let v1::ReplicaRoute { node, kv, witness, replica: _ } = replica;
-            ReplicaRoute { node, kv, witness }
+            let v1::ReplicaRoute { node, kv, witness, replica: _, zone } = replica;
+            ReplicaRoute { node, kv, witness, zone }
         };
         Some(Self {
             shard,

@@ -9,7 +9,13 @@ use super::*;
 
 fn route(shard: u64, epoch: u64, start: &str, end: &str, leader: u64) -> ShardRoute {
     let replicas = (1..=3)
-        .map(|node| v1::ReplicaRoute { node, kv: format!("h:{node}"), witness: node == 3, replica: node })
+        .map(|node| v1::ReplicaRoute {
+            node,
+            kv: format!("h:{node}"),
+            witness: node == 3,
+            replica: node,
+            zone: String::new(),
+        })
         .collect();
     let (start, end) = (Bytes::copy_from_slice(start.as_bytes()), Bytes::copy_from_slice(end.as_bytes()));
     ShardRoute::of(v1::ShardRoute { shard, epoch, start, end, replicas, leader }, Instant::now()).unwrap()

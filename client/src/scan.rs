@@ -4,11 +4,12 @@
 //! after the last key it gave, on a new snapshot. So no key is skipped or given twice, but records of different parts are of
 //! different moments. The timeout bounds the wait for each chunk, not the whole scan.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use futures::Stream;
 use thermocline_proto::v1::ScanResponse;
+use tokio::time::Instant;
 use tonic::Streaming;
 
 use crate::{
@@ -78,6 +79,10 @@ pub struct Scan {
     buffered: VecDeque<Record>,
     tries: Tries,
     done: bool,
+    /// When the part that is open was asked for.
+    asked: Instant,
+    /// When the oldest part so far was asked for, and how old its snapshot was then.
+    oldest: Option<(Instant, Duration)>,
 }
 
 impl Scan {
@@ -89,6 +94,8 @@ impl Scan {
             rest: options,
             open: None,
             buffered: VecDeque::new(),
+            asked: Instant::now(),
+            oldest: None,
         }
     }
 
@@ -97,6 +104,12 @@ impl Scan {
     #[must_use]
     pub const fn rest(&self) -> &ScanOptions {
         &self.rest
+    }
+
+    /// How old what it gave so far is: everything that was acknowledged longer ago is in it. `None` before anything came.
+    #[must_use]
+    pub fn at_most(&self) -> Option<Duration> {
+        self.oldest.map(|(asked, staleness)| asked.elapsed() + staleness)
     }
 
     /// The next record, in order; `None` at the end.
@@ -134,6 +147,7 @@ impl Scan {
                 None => {
                     let part = self.next_part().await?;
                     let patience = self.tries.patience(self.client.timeout());
+                    self.asked = Instant::now();
                     match tokio::time::timeout(patience, part.open(&self.rest)).await {
                         Ok(Ok(stream)) => {
                             self.open = Some((part, stream));
@@ -147,6 +161,7 @@ impl Scan {
             let failed = match message {
                 Ok(Ok(Some(response))) => {
                     self.tries = self.client.scan_tries();
+                    self.note_age(Duration::from_millis(response.staleness_ms));
                     let records: Vec<Record> = response.records.into_iter().map(record).collect();
                     self.check_order(&part, &records)?;
                     self.rest.advance(&records);
@@ -180,6 +195,15 @@ impl Scan {
             let next = scan.next().await?;
             Ok(next.map(|record| (record, scan)))
         })
+    }
+
+    /// Takes in how old the open part is; what comes after its first chunk makes it no older.
+    fn note_age(&mut self, staleness: Duration) {
+        let age = |(asked, staleness): (Instant, Duration)| asked.elapsed() + staleness;
+        let part = (self.asked, staleness);
+        if self.oldest.is_none_or(|oldest| age(oldest) < age(part)) {
+            self.oldest = Some(part);
+        }
     }
 
     async fn next_part(&mut self) -> Result<Part, Error> {

@@ -24,7 +24,10 @@ impl Client {
     {
         match &self.shared.routing {
             Routing::Nodes(nodes) => self.call_node(nodes, operation, kind, span, send).await,
-            Routing::Shards(shards) => shards.call(operation, kind, self.timeout, span, send).await,
+            Routing::Shards(shards) => {
+                let near = kind == CallKind::Read && self.consistency.prefers_near();
+                shards.call(shards.begin(operation, kind, self.timeout, near), span, send).await
+            }
         }
     }
 

@@ -18,8 +18,8 @@ use tonic::transport::Channel;
 pub(crate) use part::{Part, Tries};
 
 use crate::{
-    AdminClient, Durability, Endpoints, Error, KeyRange, NodeEndpoint, Options, RangeTable, Scan, ScanOptions,
-    ShardRoute, connection::Connection, lines::Lines, request_id::RequestIds,
+    AdminClient, Consistency, Durability, Endpoints, Error, KeyRange, NodeEndpoint, Options, RangeTable, Scan,
+    ScanOptions, ShardRoute, connection::Connection, lines::Lines, request_id::RequestIds,
 };
 use learn::{Told, ask_first, learn};
 use nodes::NodeRanges;
@@ -48,6 +48,7 @@ pub struct Client {
     shared: Arc<Shared>,
     timeout: Duration,
     durability: Durability,
+    consistency: Consistency,
 }
 
 #[derive(Debug)]
@@ -93,7 +94,8 @@ impl Client {
             },
         };
         let shared = Shared { nodes, connections, routing, options };
-        Ok(Self { timeout: shared.options.timeout, durability: shared.options.durability, shared: Arc::new(shared) })
+        let Options { timeout, durability, consistency, .. } = shared.options;
+        Ok(Self { timeout, durability, consistency, shared: Arc::new(shared) })
     }
 
     /// The same client with another deadline for its calls.
@@ -106,6 +108,12 @@ impl Client {
     #[must_use]
     pub fn with_durability(&self, durability: Durability) -> Self {
         Self { durability, ..self.clone() }
+    }
+
+    /// The same client whose reads other replicas may answer, too.
+    #[must_use]
+    pub fn with_consistency(&self, consistency: Consistency) -> Self {
+        Self { consistency, ..self.clone() }
     }
 
     /// The deadline of its calls.

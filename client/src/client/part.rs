@@ -30,6 +30,7 @@ pub(crate) struct Part {
     header: v1::RequestHeader,
     kv: KvClient,
     at: Place,
+    read: Option<v1::ReadOptions>,
 }
 
 #[derive(Debug, Clone)]
@@ -60,12 +61,18 @@ impl Client {
     pub(crate) fn scan_tries(&self) -> Tries {
         match &self.shared.routing {
             Routing::Nodes(nodes) => Tries::Node(self.attempt(nodes, OPERATION, CallKind::Read, 0)),
-            Routing::Shards(shards) => Tries::Shard(Box::new(shards.begin(OPERATION, CallKind::Read, self.timeout))),
+            Routing::Shards(shards) => Tries::Shard(Box::new(shards.begin(
+                OPERATION,
+                CallKind::Read,
+                self.timeout,
+                self.consistency.prefers_near(),
+            ))),
         }
     }
 
     /// What is to be scanned next of `rest`.
     pub(crate) async fn next_part(&self, tries: &mut Tries, rest: &ScanOptions) -> Result<Part, Error> {
+        let read = self.consistency.to_proto();
         match (&self.shared.routing, tries) {
             (Routing::Shards(shards), Tries::Shard(sending)) => {
                 // The keys after the users' are the cluster's own. Who asks for those alone is refused by the node.
@@ -82,7 +89,7 @@ impl Client {
                 };
                 let is_last = if rest.reverse { start == rest.start } else { part_end == end };
                 let (header, kv) = (target.header(), target.kv.clone());
-                Ok(Part { start, end: part_end, is_last, header, kv, at: Place::Shard(Box::new(target)) })
+                Ok(Part { start, end: part_end, is_last, header, kv, at: Place::Shard(Box::new(target)), read })
             }
             (Routing::Nodes(nodes), Tries::Node(attempt)) => {
                 nodes.note_generation(attempt);
@@ -95,7 +102,7 @@ impl Client {
                 let is_last = if rest.reverse { segment.start <= rest.start } else { segment.end == rest.end };
                 let Segment { node, start, end } = segment;
                 let (header, kv) = (nodes.ids.next_header(), self.kv(node));
-                Ok(Part { start, end, is_last, header, kv, at: Place::Node(node) })
+                Ok(Part { start, end, is_last, header, kv, at: Place::Node(node), read })
             }
             // A scan keeps to one client, and a client to one way of finding keys.
             (_, tries) => {
@@ -150,6 +157,7 @@ impl Part {
             reverse: rest.reverse,
             limit: rest.limit.unwrap_or(0),
             keys_only: rest.keys_only,
+            read: self.read,
         };
         Ok(self.kv.clone().scan(request).await?.into_inner())
     }

@@ -1,14 +1,15 @@
 //! Reads of single keys and of many.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use thermocline_proto::v1;
+use tokio::time::Instant;
 use tonic::Code;
 
 use super::{Client, Record, call::with_deadline, check_key_length, checked_key, record, span::KeySpan};
-use crate::{Error, KeyRange, retry::CallKind};
+use crate::{Aged, Error, KeyRange, retry::CallKind};
 
 /// Keys of one BatchGet message: well under the contract's 10,000, so that answers of usual values fit one message.
 const BATCH_GET_KEYS: usize = 1000;
@@ -21,14 +22,25 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Record>, Error> {
+        self.get_aged(key).await.map(|answer| answer.found)
+    }
+
+    /// As [`Self::get`], with how old the answer is.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn get_aged(&self, key: impl Into<Bytes>) -> Result<Aged<Option<Record>>, Error> {
         let key = checked_key(key.into())?;
+        let (asked, read) = (Instant::now(), self.consistency.to_proto());
         let response = self
             .call("get", CallKind::Read, &KeySpan::of(&key), |mut kv, header, remaining| {
-                let request = v1::GetRequest { header: Some(header), key: key.clone() };
+                let request = v1::GetRequest { header: Some(header), key: key.clone(), read };
                 async move { kv.get(with_deadline(request, remaining)).await }
             })
             .await?;
-        Ok(response.record.map(record))
+        // The node counts from when it read, which is after it was asked.
+        let at_most = asked.elapsed() + Duration::from_millis(response.staleness_ms);
+        Ok(Aged { found: response.record.map(record), at_most })
     }
 
     /// Reads many keys, from all shards or nodes at once; answers in the order asked, `None` where a key has no record.
@@ -36,21 +48,31 @@ impl Client {
     /// # Errors
     /// The first failure; then no answer is given.
     pub async fn batch_get(&self, keys: &[Bytes]) -> Result<Vec<Option<Record>>, Error> {
+        self.batch_get_aged(keys).await.map(|answer| answer.found)
+    }
+
+    /// As [`Self::batch_get`], with how old the oldest of the answers is.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn batch_get_aged(&self, keys: &[Bytes]) -> Result<Aged<Vec<Option<Record>>>, Error> {
+        let asked = Instant::now();
         for key in keys {
             check_key_length(key)?;
         }
         let by_owner = self.by_owner(keys).await?;
         let chunks: Vec<Vec<usize>> =
             by_owner.iter().flat_map(|indices| indices.chunks(BATCH_GET_KEYS).map(<[usize]>::to_vec)).collect();
-        let mut answers: Vec<Option<Record>> = vec![None; keys.len()];
+        let (mut answers, mut oldest): (Vec<Option<Record>>, u64) = (vec![None; keys.len()], 0);
         let mut pending = stream::iter(chunks.into_iter().map(|chunk| self.get_chunk(keys, chunk)))
             .buffer_unordered(BATCH_GET_CONCURRENCY);
-        while let Some(found) = pending.try_next().await? {
+        while let Some((found, staleness_ms)) = pending.try_next().await? {
+            oldest = oldest.max(staleness_ms);
             for (index, record) in found {
                 answers[index] = record;
             }
         }
-        Ok(answers)
+        Ok(Aged { found: answers, at_most: asked.elapsed() + Duration::from_millis(oldest) })
     }
 
     /// The indices of the keys, those of one owner together.
@@ -70,14 +92,21 @@ impl Client {
     }
 
     /// Reads the keys at `indices`. Where ranges changed and they belong to several owners now, or the answer is too
-    /// large for one message, the halves are asked on their own.
-    async fn get_chunk(&self, keys: &[Bytes], indices: Vec<usize>) -> Result<Vec<(usize, Option<Record>)>, Error> {
+    /// large for one message, the halves are asked on their own. With what was found comes how old it is, in milliseconds.
+    async fn get_chunk(
+        &self,
+        keys: &[Bytes],
+        indices: Vec<usize>,
+    ) -> Result<(Vec<(usize, Option<Record>)>, u64), Error> {
         let mut work = vec![indices];
-        let mut found = Vec::new();
+        let (mut found, mut oldest) = (Vec::new(), 0);
         while let Some(part) = work.pop() {
             let part_keys: Vec<Bytes> = part.iter().map(|index| keys[*index].clone()).collect();
             match self.get_message(part_keys).await {
-                Ok(results) => found.extend(part.into_iter().zip(results)),
+                Ok((results, staleness_ms)) => {
+                    found.extend(part.into_iter().zip(results));
+                    oldest = oldest.max(staleness_ms);
+                }
                 Err(error) if part.len() > 1 && is_worth_halving(&error) => {
                     let (left, right) = part.split_at(part.len() / 2);
                     work.push(left.to_vec());
@@ -86,13 +115,14 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
-        Ok(found)
+        Ok((found, oldest))
     }
 
-    async fn get_message(&self, keys: Vec<Bytes>) -> Result<Vec<Option<Record>>, Error> {
+    async fn get_message(&self, keys: Vec<Bytes>) -> Result<(Vec<Option<Record>>, u64), Error> {
+        let read = self.consistency.to_proto();
         let response = self
             .call("batch get", CallKind::Read, &KeySpan::around(keys.iter()), |mut kv, header, remaining| {
-                let request = v1::BatchGetRequest { header: Some(header), keys: keys.clone() };
+                let request = v1::BatchGetRequest { header: Some(header), keys: keys.clone(), read };
                 async move { kv.batch_get(with_deadline(request, remaining)).await }
             })
             .await?;
@@ -103,7 +133,8 @@ impl Client {
                 detail: format!("{} keys were asked, {} answered", keys.len(), response.results.len()),
             });
         }
-        Ok(response.results.into_iter().map(|result| result.record.map(record)).collect())
+        let found = response.results.into_iter().map(|result| result.record.map(record)).collect();
+        Ok((found, response.staleness_ms))
     }
 }
 

@@ -244,8 +244,9 @@ impl Kv for Service {
             |get| get.header.clone(),
             |get| get.key.clone(),
             |world, get| {
-                world.place(number, &get.header.clone().unwrap_or_default(), &get.key, &get.key)?;
-                Ok(world.read(&get.key))
+                let header = get.header.clone().unwrap_or_default();
+                let staleness_ms = world.place_read(number, &header, get.read, &get.key, &get.key)?;
+                Ok(v1::GetResponse { staleness_ms, ..world.read(&get.key) })
             },
         )
         .await
@@ -260,8 +261,10 @@ impl Kv for Service {
             |get| get.keys[0].clone(),
             |world, get| {
                 let (low, high) = (get.keys.iter().min().unwrap(), get.keys.iter().max().unwrap());
-                world.place(number, &get.header.clone().unwrap_or_default(), low, high)?;
-                Ok(v1::BatchGetResponse { results: get.keys.iter().map(|key| world.read(key)).collect() })
+                let header = get.header.clone().unwrap_or_default();
+                let staleness_ms = world.place_read(number, &header, get.read, low, high)?;
+                let results = get.keys.iter().map(|key| world.read(key)).collect();
+                Ok(v1::BatchGetResponse { results, staleness_ms })
             },
         )
         .await
@@ -298,7 +301,9 @@ impl Kv for Service {
             header,
             |scan| scan.start.clone(),
             |world, scan| {
-                let shard = world.place(number, &scan.header.clone().unwrap_or_default(), &scan.start, &scan.start)?;
+                let header = scan.header.clone().unwrap_or_default();
+                let mut staleness_ms = world.place_read(number, &header, scan.read, &scan.start, &scan.start)?;
+                let shard = world.routes(&scan.start, 1).remove(0);
                 assert!(!scan.end.is_empty() && scan.end <= shard.end, "a scan stays within its shard: {scan:?}");
                 let found = world.records.range(scan.start.clone()..scan.end.clone());
                 let mut records: Vec<v1::Record> = found
@@ -315,8 +320,12 @@ impl Kv for Service {
                     records.truncate(scan.limit as usize);
                 }
                 records.truncate(break_off.map_or(usize::MAX, |(after, _)| after));
-                let mut chunks: Vec<Result<v1::ScanResponse, Status>> =
-                    records.chunks(2).map(|chunk| Ok(v1::ScanResponse { records: chunk.to_vec() })).collect();
+                // The first one says how old all are.
+                let chunk = |records: &[v1::Record]| {
+                    let staleness_ms = std::mem::take(&mut staleness_ms);
+                    Ok(v1::ScanResponse { records: records.to_vec(), staleness_ms })
+                };
+                let mut chunks: Vec<Result<v1::ScanResponse, Status>> = records.chunks(2).map(chunk).collect();
                 if let Some((_, change)) = break_off {
                     change(world);
                     chunks.push(Err(Status::unavailable("scripted break")));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use thermocline_client::{Client, Error, ScanOptions};
+use thermocline_client::{Client, Consistency, Error, Options, ScanOptions};
 use tonic::Code;
 
 use crate::{
@@ -140,4 +140,62 @@ async fn a_scan_that_a_node_does_not_answer_goes_on_elsewhere() {
     cluster.change(|world| world.shard(1).leader = Some(2));
     cluster.node(1).state.lock().unwrap().silent = true;
     assert_eq!(keys(&client, ScanOptions::default()).await, KEYS);
+}
+
+fn arrived(cluster: &Cluster, node: u64, call: &str) -> usize {
+    cluster.node(node).arrived().iter().filter(|arrived| arrived.call == call).count()
+}
+
+#[tokio::test]
+async fn reads_that_any_replica_may_answer_take_turns_and_the_others_are_the_leaders() {
+    let cluster = Cluster::start().await;
+    let client = filled(&cluster).await;
+    for _ in 0..6 {
+        client.get("a").await.unwrap().unwrap();
+    }
+    assert_eq!((arrived(&cluster, 1, "get"), arrived(&cluster, 2, "get")), (6, 0));
+    let near = client.with_consistency(Consistency::Follower);
+    for _ in 0..20 {
+        assert_eq!(&near.get("a").await.unwrap().unwrap().value[..], b"a");
+    }
+    assert!(arrived(&cluster, 2, "get") > 0, "the one that does not lead is as near");
+    assert_eq!(arrived(&cluster, 3, "get"), 0, "it has no data");
+    near.put("a", "still the leader's").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_of_the_clients_zone_is_asked_and_another_one_where_it_refuses() {
+    let cluster = Cluster::start().await;
+    cluster.change(|world| world.zones = [(1, "far".to_owned()), (2, "here".to_owned())].into());
+    filled(&cluster).await;
+    let here = Options { consistency: Consistency::Follower, zone: Some("here".to_owned()), ..options() };
+    let client = cluster.client_with(here).await;
+    for _ in 0..5 {
+        client.get("a").await.unwrap().unwrap();
+    }
+    client.batch_get(&["a".into(), "z".into()]).await.unwrap();
+    assert_eq!(keys(&client, ScanOptions::default()).await, KEYS);
+    assert_eq!(["get", "batch_get", "scan"].map(|call| arrived(&cluster, 1, call)), [0; 3]);
+    // It does not know how new its state is.
+    cluster.node(2).always(Fault::PointTo(0));
+    client.get("a").await.unwrap().unwrap();
+    assert_eq!(keys(&client, ScanOptions::default()).await, KEYS);
+    assert_eq!(["get", "scan"].map(|call| arrived(&cluster, 1, call)), [1; 2]);
+}
+
+#[tokio::test]
+async fn how_old_an_answer_is_counts_the_time_since_it_was_asked_for_too() {
+    let cluster = Cluster::halves().await;
+    let client = filled(&cluster).await;
+    cluster.change(|world| world.staleness_ms = 5_000);
+    let said = Duration::from_secs(5);
+    let exact = client.get_aged("a").await.unwrap();
+    assert!(exact.found.is_some() && exact.at_most > Duration::ZERO && exact.at_most < said);
+    let client = client.with_consistency(Consistency::Stale(Duration::from_secs(7)));
+    assert!(client.get_aged("a").await.unwrap().at_most > said);
+    assert!(client.batch_get_aged(&["a".into(), "z".into()]).await.unwrap().at_most > said);
+    let mut scan = client.scan(ScanOptions::default());
+    assert_eq!(scan.at_most(), None);
+    while scan.next().await.unwrap().is_some() {}
+    assert!(scan.at_most().unwrap() > said);
 }

@@ -40,6 +40,10 @@ pub struct World {
     pub applied: u64,
     /// Addresses of the nodes' data planes.
     pub addresses: BTreeMap<u64, String>,
+    /// Where nodes are.
+    pub zones: BTreeMap<u64, String>,
+    /// How old, in milliseconds, what is read with a stated staleness is said to be.
+    pub staleness_ms: u64,
     /// Routes that are told at once, at most.
     pub page: usize,
 }
@@ -83,7 +87,8 @@ impl World {
     pub fn route(&self, shard: &Shard) -> v1::ShardRoute {
         let replica = |node: u64, witness| {
             let kv = self.addresses.get(&node).cloned().unwrap_or_default();
-            v1::ReplicaRoute { node, kv, witness, replica: node }
+            let zone = self.zones.get(&node).cloned().unwrap_or_default();
+            v1::ReplicaRoute { node, kv, witness, replica: node, zone }
         };
         // The witness comes first: who asks it finds no data.
         let witness = shard.witness.into_iter().map(|node| replica(node, true));
@@ -123,6 +128,23 @@ impl World {
             return Err(misrouted(Code::Unavailable, told()));
         }
         Ok(&mut self.shards[at])
+    }
+
+    /// As [`Self::place`], for a read that any data replica may answer if it says so; how old the answer is said to be.
+    pub fn place_read(
+        &mut self,
+        node: u64,
+        header: &v1::RequestHeader,
+        read: Option<v1::ReadOptions>,
+        low: &[u8],
+        high: &[u8],
+    ) -> Result<u64, Status> {
+        let consistency = read.unwrap_or_default().consistency();
+        let owner = self.shards.iter().find(|shard| shard.contains(low)).unwrap();
+        let any = matches!(consistency, v1::Consistency::Follower | v1::Consistency::Stale);
+        let by = owner.leader.filter(|_| any && owner.data.contains(&node)).unwrap_or(node);
+        self.place(by, header, low, high)?;
+        Ok(if consistency == v1::Consistency::Stale { self.staleness_ms } else { 0 })
     }
 
     /// Applies a write once, as a shard does.
@@ -188,7 +210,7 @@ impl World {
             value: value.clone(),
             version: *version,
         });
-        v1::GetResponse { record }
+        v1::GetResponse { record, staleness_ms: 0 }
     }
 }
 

@@ -156,7 +156,7 @@ impl State {
             value: value.clone(),
             version: *version,
         });
-        v1::GetResponse { record }
+        v1::GetResponse { record, staleness_ms: 0 }
     }
 }
 
@@ -255,7 +255,7 @@ impl Kv for Service {
             for key in &keys {
                 state.check_owned(key)?;
             }
-            Ok(v1::BatchGetResponse { results: keys.iter().map(|key| state.get(key)).collect() })
+            Ok(v1::BatchGetResponse { results: keys.iter().map(|key| state.get(key)).collect(), staleness_ms: 0 })
         })
         .await
     }
@@ -307,8 +307,10 @@ impl Kv for Service {
             if let Some(after) = breaks {
                 records.truncate(after);
             }
-            let mut chunks: Vec<Result<v1::ScanResponse, Status>> =
-                records.chunks(2).map(|chunk| Ok(v1::ScanResponse { records: chunk.to_vec() })).collect();
+            let mut chunks: Vec<Result<v1::ScanResponse, Status>> = records
+                .chunks(2)
+                .map(|chunk| Ok(v1::ScanResponse { records: chunk.to_vec(), staleness_ms: 0 }))
+                .collect();
             if breaks.is_some() {
                 chunks.push(Err(Status::unavailable("scripted break")));
             }

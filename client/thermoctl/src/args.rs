@@ -170,6 +170,9 @@ pub struct GetArguments {
     /// Write the value alone, byte by byte, without a newline
     #[arg(long, conflicts_with = "name")]
     pub raw: bool,
+    /// Let any near replica answer that is at most so much behind, as 5s; without it the leader of the shard answers
+    #[arg(long, conflicts_with = "name", value_parser = parse_some_time, value_name = "TIME")]
+    pub max_staleness: Option<Duration>,
 }
 
 /// `del`
@@ -218,6 +221,9 @@ pub struct ScanArguments {
     /// Without values
     #[arg(long)]
     pub keys_only: bool,
+    /// Let any near replica answer that is at most so much behind, as 5s; without it the leaders of the shards answer
+    #[arg(long, value_parser = parse_some_time, value_name = "TIME")]
+    pub max_staleness: Option<Duration>,
 }
 
 /// `import`

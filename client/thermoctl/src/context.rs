@@ -3,7 +3,7 @@
 use std::{future::Future, io::IsTerminal, time::Duration};
 
 use futures::future::join_all;
-use thermocline_client::{AdminClient, Client, Durability, KeyRange, NodeEndpoint, Options, prefix_end};
+use thermocline_client::{AdminClient, Client, Consistency, Durability, KeyRange, NodeEndpoint, Options, prefix_end};
 use thermocline_proto::v1::{NodeStatus, StatusRequest};
 use tonic::{Response, Status};
 
@@ -49,6 +49,23 @@ impl Context {
     /// That none is found, or that it does not answer.
     pub async fn connect(&self) -> Result<Client, CommandError> {
         self.connect_with(self.options()).await
+    }
+
+    /// As [`Self::connect`], to read; with a staleness of any replica that is no further behind.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn connect_to_read(&self, max_staleness: Option<Duration>) -> Result<Client, CommandError> {
+        let consistency = max_staleness.map_or(Consistency::Leader, Consistency::Stale);
+        self.connect_with(Options { consistency, ..self.options() }).await
+    }
+
+    /// Says how old what was read is, where it may be older than the request.
+    pub fn say_how_old(&self, max_staleness: Option<Duration>, at_most: Option<Duration>) {
+        if let (Some(_), Some(at_most)) = (max_staleness, at_most) {
+            self.printer
+                .remark(&format!("nothing is missing that was written more than {} ms ago", at_most.as_millis() + 1));
+        }
     }
 
     /// As [`Self::connect`], with several connections to each node, for load.

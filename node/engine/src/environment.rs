@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Time, as the engine sees it.
 pub trait Clock: Send + Sync + 'static {
     /// Since the Unix epoch. Heat is aged by it, so it must go on over restarts.
     fn wall(&self) -> Duration;
-    /// Since an arbitrary moment, never backwards.
+    /// Since an arbitrary moment, never backwards; it goes on while the machine is suspended, where the system has such a clock.
     fn monotonic(&self) -> Duration;
     /// Waits.
     fn sleep(&self, duration: Duration);
@@ -18,14 +18,27 @@ pub trait Clock: Send + Sync + 'static {
 /// The machine's clock.
 #[derive(Debug)]
 pub struct SystemClock {
-    started: Instant,
+    started: Duration,
 }
 
 impl Default for SystemClock {
-    #[allow(clippy::disallowed_methods)] // the one place where the machine's clock is read
     fn default() -> Self {
-        Self { started: Instant::now() }
+        Self { started: since_boot() }
     }
+}
+
+/// The standard library's own clock stands still while the machine is suspended.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::disallowed_methods)] // the one place where the machine's clock is read
+fn since_boot() -> Duration {
+    static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    FIRST.get_or_init(std::time::Instant::now).elapsed()
 }
 
 impl Clock for SystemClock {
@@ -35,7 +48,7 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.started.elapsed()
+        since_boot().saturating_sub(self.started)
     }
 
     #[allow(clippy::disallowed_methods)] // the one place that waits by the machine's clock

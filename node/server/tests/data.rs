@@ -90,7 +90,10 @@ async fn a_batch_get_answers_in_the_order_asked_with_gaps_and_repeats() {
         .into_iter()
         .chain((0..500).rev().map(|i| format!("key/{i:03}")))
         .collect();
-    let request = v1::BatchGetRequest { header: None, keys: asked.iter().map(|key| key.clone().into()).collect() };
+    let request = v1::BatchGetRequest {
+        keys: asked.iter().map(|key| key.clone().into()).collect(),
+        ..v1::BatchGetRequest::default()
+    };
     let results = kv.batch_get(request).await.unwrap().into_inner().results;
     assert_eq!(results.len(), asked.len());
     for (key, result) in asked.iter().zip(results) {

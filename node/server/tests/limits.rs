@@ -18,7 +18,7 @@ fn assert_refused(refused: Status, code: Code, says: &[&str]) {
 }
 
 fn batch_get(keys: impl IntoIterator<Item = Vec<u8>>) -> v1::BatchGetRequest {
-    v1::BatchGetRequest { header: None, keys: keys.into_iter().map(Into::into).collect() }
+    v1::BatchGetRequest { keys: keys.into_iter().map(Into::into).collect(), ..v1::BatchGetRequest::default() }
 }
 
 #[test]

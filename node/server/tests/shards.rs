@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
 mod cluster;
+mod reading;
 mod support;
 
 use std::time::Duration;
@@ -81,7 +82,7 @@ async fn a_shard_splits_and_requests_by_the_old_route_are_told_the_new_one() {
     assert_eq!((routes[0].end.as_ref(), routes[1].start.as_ref()), (&b"key20"[..], &b"key20"[..]));
     let leader = cluster.leader(FIRST).await;
     let header = v1::RequestHeader { shard: FIRST, epoch: old.epoch, ..v1::RequestHeader::default() };
-    let request = v1::GetRequest { header: Some(header), key: "key05".into() };
+    let request = v1::GetRequest { header: Some(header), key: "key05".into(), read: None };
     let refused = cluster.kv(leader).await.get(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert_eq!(cluster::misrouted(&refused).unwrap().shards[0].epoch, old.epoch + 1);

@@ -1,6 +1,7 @@
 //! A group of replicas in one process: real engines, logs and consensus; messages go through a switchboard that can cut them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
+mod reading;
 mod support;
 
 use std::time::Duration;

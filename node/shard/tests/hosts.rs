@@ -10,9 +10,10 @@ mod revival;
 mod witness_matrix;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use fleet::{Fleet, range};
-use thermocline_shard::host::LogBounds;
+use thermocline_shard::host::{Consistency, LogBounds, ReadError};
 use thermocline_shard::job::{JobControl, JobKind, JobOutcome};
 use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
 
@@ -133,8 +134,11 @@ async fn a_shard_that_splits_serves_both_halves_and_comes_back_as_two_after_a_re
     let host = fleet.host(leader.0);
     assert_eq!(host.owner(b"key041x").unwrap().shard(), ShardId(2));
     let reading = host.owner(b"key041x").unwrap();
-    reading.begin_read(&range("key025", "")).await.unwrap().confirm().unwrap();
-    assert!(reading.begin_read(&range("key024", "key026")).await.is_err(), "a part of it is the other shard's");
+    reading.begin_read(&range("key025", ""), Consistency::Leader).await.unwrap().confirm().unwrap();
+    assert!(
+        reading.begin_read(&range("key024", "key026"), Consistency::Leader).await.is_err(),
+        "a part of it is the other shard's"
+    );
     fleet.stop().await;
 }
 
@@ -230,5 +234,43 @@ async fn a_replica_that_missed_a_split_and_gets_a_snapshot_has_its_neighbour_too
     fleet.settled(SHARD).await;
     fleet.settled(ShardId(2)).await;
     assert_eq!(fleet.hash(other), fleet.hash(leader));
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_taken_away_answers_no_read_of_a_state_that_it_still_knew_to_be_new() {
+    let fleet = grown().await;
+    let leader = fleet.leader(SHARD).await;
+    let node = if leader.0 == ONE { TWO } else { ONE };
+    let resident = fleet.host(node).of_shard(SHARD).unwrap();
+    let (all, hour) = (range("", ""), Consistency::Stale(Duration::from_secs(3600)));
+    let reading = fleet.until("it is read", async || resident.begin_read(&all, hour).await.ok()).await;
+    reading.confirm().unwrap();
+    assert!(reading.staleness().is_some());
+    let kind = JobKind::Remove { leaving: resident.replica().id(), leaving_node: node };
+    fleet.job(SHARD, 3, kind).await;
+    fleet.until("its copy is wiped", async || (fleet.hash(node).records == 0).then_some(())).await;
+    assert!(matches!(reading.confirm(), Err(ReadError::Replaced { .. })), "what it read may be of the time after");
+    let read = resident.begin_read(&all, hour).await.err().unwrap();
+    assert!(matches!(read, ReadError::Replaced { .. }), "{read:?}");
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_shard_has_split_answers_for_what_it_has_left() {
+    let fleet = grown().await;
+    let leader = fleet.leader(SHARD).await;
+    let node = if leader.0 == ONE { TWO } else { ONE };
+    let resident = fleet.host(node).of_shard(SHARD).unwrap();
+    fleet.split(SHARD, "key025", ShardId(2), 100).await;
+    // Behind the split, since it was asked for after it.
+    let read = async |keys: &thermocline_engine::KeyRange| resident.begin_read(keys, Consistency::Follower).await;
+    let left = range("", "key025");
+    fleet.until("its own keys are read", async || read(&left).await.ok()).await.confirm().unwrap();
+    fleet
+        .until("the others are refused", async || {
+            matches!(read(&range("key025", "key026")).await, Err(ReadError::OutOfRange { .. })).then_some(())
+        })
+        .await;
     fleet.stop().await;
 }

@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thermocline_engine::{Condition, Mutation};
 use thermocline_shard::command::Write;
+use thermocline_shard::host::Consistency;
 use thermocline_shard::machine;
 use thermocline_shard::session::{ClientId, RequestId};
 use thermocline_shard::{Epoch, NodeId};
@@ -192,9 +193,14 @@ impl Client {
                 _ => return None,
             },
         };
-        let to = route.leader.unwrap_or(any);
+        let mut to = route.leader.unwrap_or(any);
         let call = match write(action, &name) {
-            None => Call::Read(name),
+            // Of any node that has data, as often as of the leader.
+            None if self.chance.random_bool(0.5) => {
+                to = any;
+                Call::Read(name, Consistency::Follower)
+            }
+            None => Call::Read(name, Consistency::Leader),
             Some((conditions, mutation)) => {
                 let client = ClientId((u128::from(self.number) + 1).to_be_bytes());
                 let request = Some(RequestId { client, sequence: self.sequence, retry: *open });

@@ -9,7 +9,7 @@ use prost::Message;
 use thermocline_engine::{KeyRange, LogicalHash};
 use thermocline_proto::replica::v1 as wire;
 use thermocline_shard::command::Write;
-use thermocline_shard::host::Indexed;
+use thermocline_shard::host::{Consistency, Indexed};
 use thermocline_shard::machine::{self, ExportedData, Snapshot, StoredRecord};
 use thermocline_shard::raft::{SnapshotMeta, Vote, message};
 use thermocline_shard::{Epoch, NodeId, ReplicaId, Role, ShardId};
@@ -23,6 +23,8 @@ pub enum Call {
     Vote(wire::VoteRequest),
     /// A leader asks another replica to lead.
     Transfer(wire::TransferLeaderRequest),
+    /// A replica asks the leader how far its reads have to see.
+    ReadIndex(ReplicaId),
     /// A replica's whole state; taken by the first delivery.
     Install {
         /// For whom.
@@ -45,7 +47,7 @@ pub enum Call {
     /// A client writes.
     Write(ShardId, Write),
     /// A client reads.
-    Read(Bytes),
+    Read(Bytes, Consistency),
 }
 
 /// What is answered.
@@ -57,6 +59,8 @@ pub enum Answer {
     Vote(wire::VoteResponse),
     /// To a leader that wants to hand over.
     Transfer(wire::TransferLeaderResponse),
+    /// To a replica that is read.
+    ReadIndex(u64),
     /// To a snapshot.
     Installed(wire::InstallSnapshotResponse),
     /// It is done.
@@ -114,6 +118,7 @@ impl Call {
             Self::Vote(request) => ("vote", request.encode_to_vec()),
             Self::Transfer(request) => ("transfer", request.encode_to_vec()),
             Self::Install { bytes, .. } => ("install", bytes.to_vec()),
+            Self::ReadIndex(replica) => ("read index", format!("{replica}").into_bytes()),
             Self::Create(replica, shard, role, range) => {
                 ("create", format!("{replica} {shard} {role:?} {range:?}").into_bytes())
             }
@@ -122,7 +127,7 @@ impl Call {
             Self::Indexed(key) => ("indexed", key.to_vec()),
             Self::Route(key) => ("route", key.to_vec()),
             Self::Write(shard, write) => ("write", format!("{shard} {write:?}").into_bytes()),
-            Self::Read(key) => ("read", key.to_vec()),
+            Self::Read(key, consistency) => ("read", format!("{key:?} {consistency:?}").into_bytes()),
         }
     }
 }

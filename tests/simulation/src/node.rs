@@ -104,6 +104,7 @@ impl Node {
     pub fn start(&mut self) -> anyhow::Result<()> {
         let runtime = paused_runtime()?;
         let (now, skew) = (Arc::clone(&self.now), Arc::clone(&self.skew));
+        let steady = Arc::clone(&self.now);
         let wire = Wire::new(self.id, Arc::clone(&self.network));
         let place = HostPlace {
             node: self.id,
@@ -116,6 +117,7 @@ impl Node {
                 let millis = BEGINNING + now.load(Ordering::SeqCst);
                 millis.saturating_add_signed(skew.load(Ordering::SeqCst))
             }),
+            steady: Arc::new(move || Duration::from_millis(steady.load(Ordering::SeqCst))),
         };
         let (service, failed) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
         let (opened, reason) = (Arc::clone(&service), Arc::clone(&failed));

@@ -8,7 +8,7 @@ use openraft::raft::AppendEntriesResponse;
 use thermocline_engine::KeyRange;
 use thermocline_proto::replica::v1 as wire;
 use thermocline_shard::command::Write;
-use thermocline_shard::host::{Host, HostError, Indexed, ReadError, Resident, WriteError};
+use thermocline_shard::host::{Consistency, Host, HostError, Indexed, ReadError, Resident, WriteError};
 use thermocline_shard::machine::ShardStore;
 use thermocline_shard::raft::message;
 use thermocline_shard::{NodeId, ReplicaId, ShardId};
@@ -42,6 +42,7 @@ impl Service {
             Call::Append(request) => self.append(request).await,
             Call::Vote(request) => self.vote(request).await,
             Call::Transfer(request) => self.transfer(request).await,
+            Call::ReadIndex(to) => self.read_index(to).await,
             Call::Install { to, state, .. } => {
                 let taken = state.lock().take();
                 match (taken, self.resident(to)) {
@@ -69,7 +70,7 @@ impl Service {
             Call::Indexed(key) => Ok(self.indexed(&key)),
             Call::Route(key) => Ok(self.route(&key)),
             Call::Write(shard, write) => Ok(self.write(shard, write).await),
-            Call::Read(key) => Ok(self.read(&key).await),
+            Call::Read(key, consistency) => Ok(self.read(&key, consistency).await),
         };
         answered.unwrap_or_else(|instead| instead)
     }
@@ -107,6 +108,11 @@ impl Service {
         let request = message::known_transfer_request(&request).map_err(stopped)?;
         let answer = resident.replica().on_transfer_leader(request).await.map_err(stopped)?;
         Ok(Answer::Transfer(message::transfer_response(&answer)))
+    }
+
+    async fn read_index(&self, to: ReplicaId) -> Result<Answer, Answer> {
+        let resident = self.resident(to)?;
+        resident.replica().on_read_index().await.map(Answer::ReadIndex).map_err(stopped)
     }
 
     async fn hash(&self, replica: ReplicaId, index: u64) -> Result<Answer, Answer> {
@@ -150,12 +156,12 @@ impl Service {
         }
     }
 
-    async fn read(&self, key: &Bytes) -> Answer {
+    async fn read(&self, key: &Bytes, consistency: Consistency) -> Answer {
         let Some(resident) = self.host.owner(key) else { return Answer::Elsewhere };
         if self.flaw == Some(Flaw::ReadsWithoutQuorum) && resident.replica().group().leads() {
             return self.host.store().get(key).map_or_else(stopped, Answer::Found);
         }
-        let reading = match resident.begin_read(&KeyRange::single(key)).await {
+        let reading = match resident.begin_read(&KeyRange::single(key), consistency).await {
             Ok(reading) => reading,
             Err(ReadError::NotLeader { leader, .. }) => return Answer::NotLeader(node_of(&resident, leader)),
             Err(ReadError::OutOfRange { .. }) => return Answer::Elsewhere,

@@ -125,6 +125,13 @@ impl Transport for Wire {
         }
     }
 
+    async fn read_index(&self, to: ReplicaId, member: Member, within: Duration) -> Result<u64, TransportError> {
+        match self.send(to, member.node, Call::ReadIndex(to), within).await? {
+            Answer::ReadIndex(index) => Ok(index),
+            other => Err(unexpected(to, &other)),
+        }
+    }
+
     async fn transfer_leader(
         &self,
         to: ReplicaId,

@@ -21,7 +21,8 @@ pub(crate) use sending::{Sending, Target};
 
 use super::{KvClient, span::KeySpan};
 use crate::{
-    Error, Options, RangeTable, ShardRoute, lanes::Lanes, lines::Lines, retry::CallKind, route_table::RouteTable,
+    Error, Options, RangeTable, ShardRoute, distances::Distances, lanes::Lanes, lines::Lines, retry::CallKind,
+    route_table::RouteTable,
 };
 
 /// The routes of a cluster, and what calls by them need.
@@ -37,6 +38,7 @@ pub(super) struct ShardRouting {
     seed: AtomicUsize,
     lanes: Lanes,
     calls: AtomicU64,
+    distances: Distances,
     options: Options,
 }
 
@@ -51,18 +53,17 @@ impl ShardRouting {
             seed: AtomicUsize::new(0),
             lanes: Lanes::new(options.client_id, options.lanes),
             calls: AtomicU64::new(0),
+            distances: Distances::default(),
             options: options.clone(),
         };
         routing.learn(told, None);
         routing
     }
 
-    /// Calls the leader of the shard that owns the keys.
+    /// Calls the leader of the shard that owns the keys, or a replica that is near.
     pub(super) async fn call<T, Send, Answer>(
         &self,
-        operation: &'static str,
-        kind: CallKind,
-        timeout: Duration,
+        mut sending: Sending,
         span: &KeySpan,
         send: Send,
     ) -> Result<T, Error>
@@ -70,12 +71,11 @@ impl ShardRouting {
         Send: Fn(KvClient, v1::RequestHeader, Duration) -> Answer,
         Answer: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut sending = self.begin(operation, kind, timeout);
-        let ticket = match kind {
+        let ticket = match sending.kind() {
             CallKind::Read => None,
             CallKind::Write | CallKind::ConditionalWrite => {
-                let crowded = || Error::Crowded { operation, writes: self.lanes.capacity(), timeout };
-                Some(self.lanes.take(sending.deadline()).await.ok_or_else(crowded)?)
+                let taken = self.lanes.take(sending.deadline()).await;
+                Some(taken.ok_or_else(|| sending.crowded(self.lanes.capacity()))?)
             }
         };
         loop {
@@ -88,9 +88,14 @@ impl ShardRouting {
                 retry: sending.is_unsure(),
                 ..target.header()
             };
-            let within = sending.time_of_attempt();
+            let (within, sent) = (sending.time_of_attempt(), Instant::now());
             let status = match tokio::time::timeout(within, send(target.kv.clone(), header, within)).await {
-                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Ok(response)) => {
+                    if sending.is_near() {
+                        self.distances.note(&target.address, sent.elapsed());
+                    }
+                    return Ok(response.into_inner());
+                }
                 Ok(Err(status)) => status,
                 Err(_elapsed) => Status::deadline_exceeded(format!("no answer within {within:?}")),
             };
@@ -100,7 +105,7 @@ impl ShardRouting {
 
     /// The route of a key's shard, asked for where it was not learned.
     pub(super) async fn route(&self, key: &[u8], timeout: Duration) -> Result<Arc<ShardRoute>, Error> {
-        let mut sending = self.begin("route", CallKind::Read, timeout);
+        let mut sending = self.begin("route", CallKind::Read, timeout, false);
         self.route_of(&mut sending, key).await
     }
 

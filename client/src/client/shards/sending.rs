@@ -36,6 +36,10 @@ pub(crate) struct Sending {
     in_vain: Vec<(u64, u64, u64)>,
     hops: u32,
     unsure: bool,
+    /// A replica that is near is asked rather than the leader.
+    near: bool,
+    /// Which of several that are near.
+    turn: u64,
     /// The last node that failed, and how.
     last: Option<(String, Box<Status>)>,
 }
@@ -46,6 +50,7 @@ pub(crate) struct Target {
     pub(crate) route: Arc<ShardRoute>,
     pub(crate) node: u64,
     pub(crate) name: String,
+    pub(crate) address: String,
     pub(crate) kv: KvClient,
 }
 
@@ -59,6 +64,19 @@ impl Target {
 impl Sending {
     pub(super) const fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    pub(super) const fn kind(&self) -> CallKind {
+        self.kind
+    }
+
+    pub(super) const fn is_near(&self) -> bool {
+        self.near
+    }
+
+    /// So many writes are under way that this one found no place in its time.
+    pub(super) const fn crowded(&self, writes: usize) -> Error {
+        Error::Crowded { operation: self.operation, writes, timeout: self.timeout }
     }
 
     /// Whether an earlier sending of a write may have been applied.
@@ -110,7 +128,9 @@ impl Sending {
 }
 
 impl ShardRouting {
-    pub(crate) fn begin(&self, operation: &'static str, kind: CallKind, timeout: Duration) -> Sending {
+    /// With `near` a replica that is near is asked rather than the leader.
+    pub(crate) fn begin(&self, operation: &'static str, kind: CallKind, timeout: Duration, near: bool) -> Sending {
+        let turn = self.calls.fetch_add(1, Ordering::Relaxed);
         Sending {
             operation,
             kind,
@@ -119,10 +139,12 @@ impl ShardRouting {
             attempt_timeout: self.options.attempt_timeout,
             was_slow: false,
             least_pause: self.options.min_backoff,
-            pauses: self.options.endless_backoff(self.calls.fetch_add(1, Ordering::Relaxed)),
+            pauses: self.options.endless_backoff(turn),
             in_vain: Vec::new(),
             hops: 0,
             unsure: false,
+            near,
+            turn,
             last: None,
         }
     }
@@ -134,16 +156,23 @@ impl ShardRouting {
     pub(crate) async fn target(&self, sending: &mut Sending, key: &[u8]) -> Result<Target, Error> {
         loop {
             let mut route = self.route_of(sending, key).await?;
-            if route.leader.is_none() && route.learned.elapsed() >= LEADERLESS {
+            if !sending.near && route.leader.is_none() && route.learned.elapsed() >= LEADERLESS {
                 self.ask_again(sending, &route, key).await;
                 route = self.route_of(sending, key).await?;
             }
             let in_vain = |node| sending.in_vain.contains(&(route.shard, route.epoch, node));
-            if let Some(replica) = route.next_replica(in_vain) {
+            let next = if sending.near {
+                let left = route.data_replicas().filter(|replica| !in_vain(replica.node));
+                self.distances.nearest(left, self.options.zone.as_deref(), sending.turn)
+            } else {
+                route.next_replica(in_vain)
+            };
+            if let Some(replica) = next {
                 match self.lines.to(&replica.kv) {
                     Ok(line) => {
                         let name = format!("{} at {}", replica.node, replica.kv);
-                        return Ok(Target { node: replica.node, name, kv: line.kv(), route: Arc::clone(&route) });
+                        let (node, address) = (replica.node, replica.kv.clone());
+                        return Ok(Target { node, name, address, kv: line.kv(), route: Arc::clone(&route) });
                     }
                     Err(error) => {
                         tracing::debug!(%error, "a route names an address that cannot be used");
@@ -197,6 +226,10 @@ impl ShardRouting {
         let decision = decide_in_shards(sending.kind, failure, sending.unsure);
         tracing::debug!(operation, node, ?failure, ?decision, "a sending failed");
         let asked = (target.route.shard, target.route.epoch, target.node);
+        if sending.near && status.code() != Code::FailedPrecondition {
+            // Not near, for a while.
+            self.distances.note(&target.address, self.options.attempt_timeout);
+        }
         match decision {
             InShards::Refuse => return Err(Error::Refused { operation, node, source: Box::new(status) }),
             InShards::OutcomeUnknown => return Err(sending.unknown(node, Box::new(status))),

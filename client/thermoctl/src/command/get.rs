@@ -15,13 +15,15 @@ use crate::{
 };
 
 pub(super) async fn run(context: &Context, arguments: &GetArguments) -> Ended {
-    let is_key = arguments.key_only || arguments.base64 || arguments.raw;
+    let is_key = arguments.key_only || arguments.base64 || arguments.raw || arguments.max_staleness.is_some();
     if !is_key && let Some(reference) = reference(&arguments.key, arguments.name.as_deref())? {
         return objects::get(context, &reference).await;
     }
     let key = typed_bytes(&arguments.key, arguments.base64, "key")?;
-    let client = context.connect().await?;
-    let Some(record) = client.get(key.clone()).await? else {
+    let client = context.connect_to_read(arguments.max_staleness).await?;
+    let answer = client.get_aged(key.clone()).await?;
+    context.say_how_old(arguments.max_staleness, Some(answer.at_most));
+    let Some(record) = answer.found else {
         return Err(CommandError::NotFound(format!("the key {} has no record", DisplayKey(&key))));
     };
     if arguments.raw {

@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) async fn run(context: &Context, arguments: &ScanArguments) -> Ended {
     let range = typed_range(&arguments.range)?;
-    let client = context.connect().await?;
+    let client = context.connect_to_read(arguments.max_staleness).await?;
     let mut scan = client.scan(ScanOptions {
         start: range.start().clone(),
         end: range.end().clone(),
@@ -27,6 +27,7 @@ pub(super) async fn run(context: &Context, arguments: &ScanArguments) -> Ended {
         }
         context.printer.text(&text)?;
     }
+    context.say_how_old(arguments.max_staleness, scan.at_most());
     Ok(ExitCode::Success)
 }
 

@@ -152,7 +152,7 @@ impl Directory {
 
     async fn get(&self, key: Bytes) -> Result<Option<v1::Record>, DirectoryError> {
         let ask = |mut kv: KvClient<Channel>| {
-            let request = v1::GetRequest { header: Some(header()), key: key.clone() };
+            let request = v1::GetRequest { header: Some(header()), key: key.clone(), read: None };
             async move { Ok(kv.get(within(request)).await?.into_inner().record) }
         };
         self.call(ask).await
@@ -181,7 +181,8 @@ impl Directory {
     ) -> Result<Vec<v1::Record>, DirectoryError> {
         let ask = |mut kv: KvClient<Channel>| {
             let (start, end) = (start.clone(), end.clone());
-            let request = v1::ScanRequest { header: Some(header()), start, end, reverse, limit, keys_only: false };
+            let request =
+                v1::ScanRequest { header: Some(header()), start, end, reverse, limit, keys_only: false, read: None };
             async move {
                 let mut stream = kv.scan(within(request)).await?.into_inner();
                 let mut records = Vec::new();

@@ -137,6 +137,7 @@ impl Cluster {
             let opened = tokio::task::spawn_blocking(move || LogStore::open(folder, LogOptions::default()));
             Arc::new(opened.await.map_err(|_| LogError::Closed)??)
         };
+        let wall = Arc::clone(&clock);
         let place = HostPlace {
             node: book.me(),
             store: Arc::new(engine.clone()),
@@ -144,7 +145,8 @@ impl Cluster {
             staging: root.join("snapshots"),
             pace: Pace::default(),
             log_bounds: LogBounds::default(),
-            clock: Arc::new(move || u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX)),
+            clock: Arc::new(move || u64::try_from(wall.wall().as_millis()).unwrap_or(u64::MAX)),
+            steady: Arc::new(move || clock.monotonic()),
         };
         let host = Host::open(place, wire.clone()).await?;
         host.drive(Arc::new(wire), rates);

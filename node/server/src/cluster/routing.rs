@@ -47,9 +47,8 @@ impl Router {
         let leader = group.leader.and_then(|leader| group.members.get(&leader)).map_or(0, |member| member.node.0);
         let replica = |(id, member): (&ReplicaId, &Member)| v1::ReplicaRoute {
             replica: id.0,
-            node: member.node.0,
-            kv: self.book.node(member.node).map(|node| node.kv).unwrap_or_default(),
             witness: member.role == Role::Witness,
+            ..self.address(member.node)
         };
         Some(v1::ShardRoute {
             shard: descriptor.shard.0,
@@ -127,10 +126,18 @@ impl Router {
     /// Addresses are the book's: a node may have moved since.
     fn with_addresses(&self, mut route: v1::ShardRoute) -> v1::ShardRoute {
         for replica in &mut route.replicas {
-            if let Some(node) = self.book.node(NodeId(replica.node)) {
-                replica.kv = node.kv;
+            let v1::ReplicaRoute { kv, zone, .. } = self.address(NodeId(replica.node));
+            if !kv.is_empty() {
+                (replica.kv, replica.zone) = (kv, zone);
             }
         }
         route
+    }
+
+    /// Where a node is, in the route of a replica that is on it.
+    fn address(&self, node: NodeId) -> v1::ReplicaRoute {
+        let known = self.book.node(node);
+        let (kv, zone) = known.map(|node| (node.kv, node.zone)).unwrap_or_default();
+        v1::ReplicaRoute { node: node.0, kv, zone, ..v1::ReplicaRoute::default() }
     }
 }

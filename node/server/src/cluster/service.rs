@@ -118,6 +118,12 @@ impl Replicas for ReplicasService {
         Ok(Response::new(message::transfer_response(&answer)))
     }
 
+    async fn read_index(&self, request: Request<wire::ReadIndexRequest>) -> Answer<wire::ReadIndexResponse> {
+        let resident = self.resident(request.into_inner().to)?;
+        let index = resident.replica().on_read_index().await.map_err(stopped)?;
+        Ok(Response::new(wire::ReadIndexResponse { index }))
+    }
+
     async fn offer_snapshot(
         &self,
         request: Request<wire::OfferSnapshotRequest>,

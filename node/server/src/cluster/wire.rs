@@ -108,6 +108,12 @@ impl Transport for Wire {
         self.call((to, member.node, within), ask, |answer| message::known_vote_response(&answer)).await
     }
 
+    async fn read_index(&self, to: ReplicaId, member: Member, within: Duration) -> Result<u64, TransportError> {
+        let request = wire::ReadIndexRequest { to: to.0 };
+        let ask = |mut client: PeerClient| async move { client.read_index(request).await };
+        self.call((to, member.node, within), ask, |answer: wire::ReadIndexResponse| Ok(answer.index)).await
+    }
+
     async fn transfer_leader(
         &self,
         to: ReplicaId,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prost::Message;
+use rustix::process::Signal;
 use thermocline_proto::v1::admin_client::AdminClient;
 use thermocline_proto::v1::change_shard_request::Change;
 use thermocline_proto::v1::kv_client::KvClient;
@@ -257,7 +258,7 @@ impl TestCluster {
 
     pub async fn get(&self, node: usize, key: &str) -> Option<String> {
         until("the read is answered", async || {
-            let request = v1::GetRequest { header: None, key: key.to_owned().into() };
+            let request = v1::GetRequest { key: key.to_owned().into(), ..v1::GetRequest::default() };
             match self.kv(node).await.get(request).await {
                 Ok(answer) => {
                     let record = answer.into_inner().record;
@@ -268,6 +269,17 @@ impl TestCluster {
             }
         })
         .await
+    }
+
+    /// Reads of one node, which says itself how old what it answers is.
+    pub async fn read(
+        &self,
+        node: usize,
+        key: &str,
+        consistency: v1::Consistency,
+        max_staleness_ms: u64,
+    ) -> Result<v1::GetResponse, Status> {
+        read_of(&mut self.kv(node).await, key, consistency, max_staleness_ms).await
     }
 
     /// Waits until every replica has what the leader has.
@@ -284,6 +296,10 @@ impl TestCluster {
             Some(())
         })
         .await;
+    }
+
+    pub fn signal(&self, node: usize, signal: Signal) {
+        self.process(node).signal(signal);
     }
 
     pub fn kill(&mut self, node: usize) {
@@ -318,6 +334,22 @@ impl TestCluster {
             }
         }
     }
+}
+
+pub async fn read_of(
+    kv: &mut KvClient<Channel>,
+    key: &str,
+    consistency: v1::Consistency,
+    max_staleness_ms: u64,
+) -> Result<v1::GetResponse, Status> {
+    let read = Some(v1::ReadOptions { consistency: consistency.into(), max_staleness_ms });
+    let mut request = tonic::Request::new(v1::GetRequest { header: None, key: key.to_owned().into(), read });
+    request.set_timeout(PATIENCE);
+    Ok(kv.get(request).await?.into_inner())
+}
+
+pub fn value(answer: v1::GetResponse) -> Option<String> {
+    answer.record.map(|record| String::from_utf8(record.value.to_vec()).unwrap())
 }
 
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {

@@ -249,7 +249,7 @@ pub fn put(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> v1::PutRequest {
 
 /// A request to get a key.
 pub fn get(key: impl AsRef<[u8]>) -> v1::GetRequest {
-    v1::GetRequest { header: None, key: key.as_ref().to_vec().into() }
+    v1::GetRequest { key: key.as_ref().to_vec().into(), ..Default::default() }
 }
 
 /// A request to delete a key.

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 pub use ask::{AskError, Asks, SendRate, SendRates};
 pub use log_bounds::{Follower, LogBounds, LogDecision, LogFacts, decide};
 pub use proposer::{Proposer, WriteError};
-pub use resident::{ReadError, Reading, Resident};
+pub use resident::{Consistency, ReadError, Reading, Resident};
 pub use steps::{Progress, Step, next_step};
 pub use sweeping::{Index, Indexed};
 
@@ -40,8 +40,8 @@ use crate::machine::{
     DESCRIPTOR, RESIDENT, Residence, ShardStore, decode_descriptor, decode_residence, encode_residence, key,
 };
 use crate::raft::{
-    Logs, Member, News, NewsSender, Pace, ProposeError, RaftReplica, ReplicaPlace, SnapshotMeta, StartError, Transport,
-    Vote,
+    Logs, Member, News, NewsSender, Pace, ProposeError, RaftReplica, ReplicaPlace, SnapshotMeta, StartError,
+    SteadyClock, Transport, Vote,
 };
 use crate::{NodeId, ReplicaId, Role, ShardDescriptor, ShardId};
 
@@ -64,6 +64,8 @@ pub struct HostPlace<S> {
     pub log_bounds: LogBounds,
     /// Milliseconds since 1970.
     pub clock: WallClock,
+    /// How old replicas' states are is told by this.
+    pub steady: SteadyClock,
 }
 
 /// Why a node's replicas cannot do something.
@@ -289,10 +291,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         meta: SnapshotMeta,
         snapshot: crate::machine::Snapshot,
     ) -> Result<Vote, ProposeError> {
-        resident.disturb();
-        let answer = resident.replica().on_snapshot(vote, meta, snapshot).await?;
-        resident.disturb();
-        Ok(answer.vote)
+        Ok(resident.replica().on_snapshot(vote, meta, snapshot).await?.vote)
     }
 
     /// Where snapshots on their way to this node wait.
@@ -317,6 +316,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
             pace: self.place.pace,
             news: self.news.clone(),
             joins: true,
+            steady: Arc::clone(&self.place.steady),
         };
         // Of an earlier run: nobody waits for what is in it.
         let cleared = match std::fs::remove_dir_all(&staging) {

@@ -35,7 +35,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         self.index();
         if let Some(resident) = running {
             // Before anything is wiped: a read under way does not take what is gone for what never was.
-            resident.disturb();
+            resident.replica().replaced().begin();
             resident.replica().stop().await;
         }
         if let Err(error) = self.take_away(replica, residence.role).await {

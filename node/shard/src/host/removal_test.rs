@@ -46,6 +46,10 @@ impl Transport for Nowhere {
         nobody(to)
     }
 
+    async fn read_index(&self, to: ReplicaId, _: Member, _: Duration) -> Result<u64, TransportError> {
+        nobody(to)
+    }
+
     async fn transfer_leader(
         &self,
         to: ReplicaId,
@@ -99,6 +103,7 @@ async fn a_removal_that_was_interrupted_leaves_the_keys_of_replicas_that_the_nod
         pace: Pace::default(),
         log_bounds: LogBounds::default(),
         clock: Arc::new(|| 0),
+        steady: Arc::new(Duration::default),
     };
     let host = Host::open(place, Nowhere).await.unwrap();
     assert!(host.resident(ReplicaId(5)).is_none() && host.resident(ReplicaId(6)).is_some());

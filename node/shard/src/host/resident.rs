@@ -1,7 +1,7 @@
 //! A replica that runs on this node, as its services use it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use thermocline_engine::KeyRange;
 use tokio::sync::watch;
@@ -10,7 +10,7 @@ use super::WallClock;
 use super::proposer::{Proposer, WriteError};
 use crate::command::Write;
 use crate::machine::{Answer, ShardStore};
-use crate::raft::{ProposeError, RaftReplica, ShardView};
+use crate::raft::{ProposeError, RaftReplica, ReadIndexError, ShardView};
 use crate::{ReplicaId, Role, ShardDescriptor, ShardId};
 
 /// A replica on this node.
@@ -20,8 +20,18 @@ pub struct Resident<S: ShardStore> {
     proposer: Proposer,
     /// Whether a voter lags so far that nothing new is proposed.
     slow: watch::Sender<bool>,
-    /// Grows before what the replica stores is replaced or wiped: a read that was under way may have missed records.
-    disturbed: AtomicU64,
+}
+
+/// Which replicas may answer a read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// The one that leads: with everything that was acknowledged before the request.
+    #[default]
+    Leader,
+    /// Any that has data: with the same.
+    Follower,
+    /// Any that has data: with everything that was acknowledged so long before the request.
+    Stale(Duration),
 }
 
 /// Why a replica does not answer a read.
@@ -41,11 +51,19 @@ pub enum ReadError {
         /// Which.
         shard: ShardId,
     },
-    /// The replica was replaced or went meanwhile.
-    #[error("{replica} was replaced during the read")]
-    Disturbed {
+    /// The replica's state was replaced, or went, meanwhile.
+    #[error("the state of {replica} is being replaced, or was during the read")]
+    Replaced {
         /// Which.
         replica: ReplicaId,
+    },
+    /// The replica does not lead, and does not know how old its state is.
+    #[error("{replica} does not know whether its state is new enough")]
+    Unproven {
+        /// Which.
+        replica: ReplicaId,
+        /// Why.
+        source: ReadIndexError,
     },
     /// The replica has stopped.
     #[error("{replica} has stopped")]
@@ -58,7 +76,10 @@ pub enum ReadError {
 /// A read that may be made now. What it found holds only if [`confirm`](Self::confirm) says so afterwards.
 pub struct Reading<S: ShardStore> {
     resident: Arc<Resident<S>>,
-    disturbed: u64,
+    /// The state that is read.
+    state: u64,
+    /// Of a read that may be stale: nothing is missing that was acknowledged before.
+    whole_at: Option<Duration>,
 }
 
 impl<S: ShardStore> Resident<S> {
@@ -66,7 +87,7 @@ impl<S: ShardStore> Resident<S> {
         let replica = Arc::new(replica);
         let slow = watch::Sender::new(false);
         let proposer = Proposer::start(Arc::clone(&replica), clock, slow.subscribe());
-        Self { shard, replica, proposer, slow, disturbed: AtomicU64::new(0) }
+        Self { shard, replica, proposer, slow }
     }
 
     /// The shard.
@@ -100,38 +121,48 @@ impl<S: ShardStore> Resident<S> {
         self.proposer.write(write).await
     }
 
-    /// Waits until a read of this node's store shows everything that was acknowledged before this call.
+    /// Waits until a read of this node's store shows what `consistency` asks for.
     ///
     /// # Errors
-    /// When another replica leads, or the shard no longer has all of `range`.
-    pub async fn begin_read(self: &Arc<Self>, range: &KeyRange) -> Result<Reading<S>, ReadError> {
+    /// When this replica may not answer, does not know that it is new enough, or the shard does not have all of `range`.
+    pub async fn begin_read(
+        self: &Arc<Self>,
+        range: &KeyRange,
+        consistency: Consistency,
+    ) -> Result<Reading<S>, ReadError> {
         let replica = self.replica.id();
-        let disturbed = self.disturbed.load(Ordering::SeqCst);
+        let state = self.replica.replaced().whole().ok_or(ReadError::Replaced { replica })?;
         // A witness that leads for a moment has nothing to read.
         if self.replica.role() == Role::Witness {
             return Err(ReadError::NotLeader { replica, leader: self.other_leader() });
         }
-        self.replica.read_barrier().await.map_err(|error| match error {
-            ProposeError::NotLeader { leader, .. } => ReadError::NotLeader { replica, leader },
-            _ => ReadError::Stopped { replica },
-        })?;
+        let unproven = |source| ReadError::Unproven { replica, source };
+        let whole_at = match consistency {
+            Consistency::Leader => {
+                self.replica.read_barrier().await.map_err(|error| match error {
+                    ProposeError::NotLeader { leader, .. } => ReadError::NotLeader { replica, leader },
+                    _ => ReadError::Stopped { replica },
+                })?;
+                None
+            }
+            Consistency::Follower => {
+                self.replica.follower_barrier().await.map_err(unproven)?;
+                None
+            }
+            Consistency::Stale(most) => Some(self.replica.fresh_within(most).await.map_err(unproven)?),
+        };
         // After the barrier: a split that came before it is in the view, and one that came after leaves what was read as new
         // as it has to be.
         let covers = self.view().descriptor.as_ref().is_some_and(|descriptor| descriptor.range.covers(range));
         if !covers {
             return Err(ReadError::OutOfRange { shard: self.shard });
         }
-        Ok(Reading { resident: Arc::clone(self), disturbed })
+        Ok(Reading { resident: Arc::clone(self), state, whole_at })
     }
 
     /// Holds writes back, or no longer.
     pub(super) fn slow_down(&self, slow: bool) {
         self.slow.send_if_modified(|now| std::mem::replace(now, slow) != slow);
-    }
-
-    /// To be called before what the replica stores is replaced or wiped.
-    pub(super) fn disturb(&self) {
-        self.disturbed.fetch_add(1, Ordering::SeqCst);
     }
 
     fn other_leader(&self) -> Option<ReplicaId> {
@@ -143,12 +174,17 @@ impl<S: ShardStore> Reading<S> {
     /// Whether what was read since holds.
     ///
     /// # Errors
-    /// When the replica was replaced or wiped meanwhile.
+    /// When the replica's state was replaced or wiped meanwhile.
     pub fn confirm(&self) -> Result<(), ReadError> {
-        let now = self.resident.disturbed.load(Ordering::SeqCst);
-        if now == self.disturbed {
+        let replica = &self.resident.replica;
+        if replica.replaced().whole() == Some(self.state) {
             return Ok(());
         }
-        Err(ReadError::Disturbed { replica: self.resident.replica.id() })
+        Err(ReadError::Replaced { replica: replica.id() })
+    }
+
+    /// How old what was read is by now, at most; `None` where it has everything that was acknowledged before the request.
+    pub fn staleness(&self) -> Option<Duration> {
+        self.whole_at.map(|whole_at| self.resident.replica.since(whole_at))
     }
 }

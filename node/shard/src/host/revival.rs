@@ -77,7 +77,8 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         };
         if let Some(resident) = running {
             tracing::warn!(replica = replica.0, shard = residence.shard.0, "a replica has stopped; it is opened anew");
-            resident.disturb();
+            // What is read by the new one is counted anew.
+            resident.replica().replaced().begin();
             resident.replica().stop().await;
         }
         self.start(replica, residence).await;

@@ -65,6 +65,14 @@ pub trait Transport: Clone + Send + Sync + 'static {
         within: Duration,
     ) -> impl Future<Output = Result<VoteResponse<TypeConfig>, TransportError>> + Send;
 
+    /// Asks the leader up to which entry a read has to see ([`on_read_index`](super::RaftReplica::on_read_index)).
+    fn read_index(
+        &self,
+        to: ReplicaId,
+        member: Member,
+        within: Duration,
+    ) -> impl Future<Output = Result<u64, TransportError>> + Send;
+
     /// The leader asks the receiver to lead.
     fn transfer_leader(
         &self,

@@ -3,6 +3,7 @@
 mod errors;
 mod letting_go;
 mod pulse;
+mod reading;
 mod watchdog;
 
 use std::collections::BTreeMap;
@@ -11,32 +12,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use openraft::Raft;
 use openraft::errors::{ClientWriteError, InitializeError, RaftError};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
 };
-use openraft::{Raft, ReadPolicy};
 use parking_lot::Mutex;
 use thermocline_engine::LogicalHash;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::freshness::SteadyClock;
 use super::group_view::GroupView;
 use super::log::ReplicaLog;
 use super::log_size::LogSizes;
 use super::logs::Logs;
 use super::network::{Network, Transport};
 use super::pace::{Pace, config};
+use super::replaced::Replaced;
 use super::state_machine::{NewsSender, ReplicaStateMachine, ShardView, SnapshotData};
 use super::types::{EncodedCommand, Member, SnapshotMeta, TypeConfig, Vote};
 use crate::command::Command;
 use crate::machine::{Applied, Hashes, ShardStore, Snapshot};
 use crate::{ReplicaId, Role};
 
-pub use errors::{HashError, ProposeError, RefusalError, SnapshotError, StartError};
+pub use errors::{HashError, ProposeError, ReadIndexError, RefusalError, SnapshotError, StartError};
 use pulse::beat;
+use reading::Reader;
 use watchdog::watch_over;
 
 /// Between two looks at something that nobody tells of.
@@ -64,6 +68,8 @@ pub struct ReplicaPlace<S> {
     /// It was made to join a group: data comes to it by a snapshot first. By a log that goes back behind a split it would
     /// write what its shard held before, on a node where those keys may be another shard's now.
     pub joins: bool,
+    /// How old its state is told by this.
+    pub steady: SteadyClock,
 }
 
 /// A replica that runs.
@@ -82,6 +88,9 @@ pub struct RaftReplica<S: ShardStore> {
     tasks: Mutex<JoinSet<()>>,
     /// It was made to join a group, and takes no log from its beginning.
     joins: bool,
+    /// Of one that stores data.
+    reader: Option<Reader>,
+    replaced: Arc<Replaced>,
 }
 
 impl<S: ShardStore> RaftReplica<S> {
@@ -90,9 +99,10 @@ impl<S: ShardStore> RaftReplica<S> {
     /// # Errors
     /// When its log or its state cannot be read.
     pub async fn start(place: ReplicaPlace<S>, transport: impl Transport) -> Result<Self, StartError> {
-        let ReplicaPlace { replica, role, store, logs, staging, pace, news, joins } = place;
+        let ReplicaPlace { replica, role, store, logs, staging, pace, news, joins, steady } = place;
         let machine = ReplicaStateMachine::open(store, replica, role, staging.clone(), news)?;
         let (view, hashes, synced) = (machine.view(), machine.hashes(), machine.synced());
+        let replaced = machine.replaced();
         let may_lead = role == Role::Data && !view.borrow().awaits_snapshot;
         let config = Arc::new(config(pace, may_lead)?);
         // One that began the group has a log of its own.
@@ -104,7 +114,7 @@ impl<S: ShardStore> RaftReplica<S> {
         }
         let sizes = log.sizes().await.map_err(StartError::ReadLog)?;
         let unheard = Arc::<AtomicBool>::default();
-        let network = Network::<S, _>::new(transport, staging, Arc::clone(&unheard));
+        let network = Network::<S, _>::new(transport.clone(), staging, Arc::clone(&unheard));
         let raft = Raft::new(replica, config, network, log, machine).await?;
         let heard = Arc::new(Mutex::new(Instant::now()));
         let mut tasks = JoinSet::new();
@@ -113,7 +123,8 @@ impl<S: ShardStore> RaftReplica<S> {
             tasks.spawn(watch_over(raft.clone(), Arc::clone(&heard), pace));
         }
         let tasks = Mutex::new(tasks);
-        Ok(Self { replica, role, raft, heard, view, hashes, sizes, synced, tasks, joins })
+        let reader = (role == Role::Data).then(|| Reader::start(replica, raft.clone(), transport, steady, pace));
+        Ok(Self { replica, role, raft, heard, view, hashes, sizes, synced, tasks, joins, reader, replaced })
     }
 
     /// Begins the group, once and on one replica; the others join by hearing of it. Nothing where it has begun.
@@ -159,27 +170,6 @@ impl<S: ShardStore> RaftReplica<S> {
     pub async fn forget_learner(&self, replica: ReplicaId) -> Result<(), ProposeError> {
         let change = openraft::ChangeMembers::RemoveNodes(std::collections::BTreeSet::from([replica]));
         self.raft.change_membership(change, false).await.map(drop).map_err(|error| self.refused(error))
-    }
-
-    /// Waits until a read here sees everything that was acknowledged before this call.
-    ///
-    /// By ReadIndex: a quorum says that nobody else leads. A lease would be cheaper and is wrong after a fast restart.
-    ///
-    /// # Errors
-    /// When another replica leads, or this one has stopped.
-    pub async fn read_barrier(&self) -> Result<(), ProposeError> {
-        use openraft::errors::LinearizableReadError;
-        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            Ok(_) => Ok(()),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-                Err(ProposeError::NotLeader { replica: self.replica, leader: forward.leader_id })
-            }
-            // No quorum says so: this one may have been replaced.
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-                Err(ProposeError::NotLeader { replica: self.replica, leader: None })
-            }
-            Err(RaftError::Fatal(source)) => Err(ProposeError::Stopped { replica: self.replica, source }),
-        }
     }
 
     /// Asks another replica to lead; it does once it has everything.
@@ -383,6 +373,9 @@ impl<S: ShardStore> RaftReplica<S> {
     /// Ends the replica's part; its log and state stay.
     pub async fn stop(&self) {
         self.tasks.lock().abort_all();
+        if let Some(reader) = &self.reader {
+            reader.stop();
+        }
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(replica = self.replica.0, %error, "a replica ended badly");
         }

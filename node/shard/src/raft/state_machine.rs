@@ -11,6 +11,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use tokio::sync::{mpsc, watch};
 
 use super::encoding::{decode_log_id, decode_membership, encode_log_id, encode_membership};
+use super::replaced::Replaced;
 use super::types::{
     LeaderId, LogId, Member, Membership, MembershipError, Payload, SnapshotMeta, StoredMembership, TypeConfig,
 };
@@ -34,6 +35,7 @@ pub struct ReplicaStateMachine<S: ShardStore> {
     source: Source<S>,
     view: watch::Sender<Arc<ShardView>>,
     news: NewsSender,
+    replaced: Arc<Replaced>,
 }
 
 /// What a replica's log has said so far, for those who route and decide.
@@ -111,12 +113,17 @@ impl<S: ShardStore> ReplicaStateMachine<S> {
         let machine = Machine::open(replica, role, Arc::clone(&store))?;
         let view = watch::Sender::new(Arc::new(ShardView::of(&machine)));
         let source = Source { store, replica, role, staging, synced: Arc::default() };
-        Ok(Self { machine: Some(machine), source, view, news })
+        Ok(Self { machine: Some(machine), source, view, news, replaced: Arc::default() })
     }
 
     /// What the log has said so far, kept up to date.
     pub(super) fn view(&self) -> watch::Receiver<Arc<ShardView>> {
         self.view.subscribe()
+    }
+
+    /// Whether its state is being replaced by another replica's.
+    pub(super) fn replaced(&self) -> Arc<Replaced> {
+        Arc::clone(&self.replaced)
     }
 
     /// The last entry that was applied and synced since this was opened.
@@ -327,6 +334,7 @@ impl<S: ShardStore> RaftStateMachine<TypeConfig> for ReplicaStateMachine<S> {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData<S>) -> io::Result<()> {
         let (expected, folder) = (meta.clone(), self.source.folder(meta));
+        self.replaced.begin();
         self.with_machine(move |machine| {
             let (found, snapshot) = match data {
                 SnapshotData::Taken(snapshot) => (None, *snapshot),
@@ -343,6 +351,7 @@ impl<S: ShardStore> RaftStateMachine<TypeConfig> for ReplicaStateMachine<S> {
         })
         .await?;
         self.publish(false);
+        self.replaced.done();
         Ok(())
     }
 
@@ -371,3 +380,7 @@ impl<S: ShardStore> RaftSnapshotBuilder<TypeConfig> for Source<S> {
         Ok(OpenraftSnapshot { meta: meta.map_err(io::Error::other)?, snapshot: SnapshotData::Source(self.clone()) })
     }
 }
+
+#[cfg(test)]
+#[path = "state_machine_test.rs"]
+mod tests;

@@ -63,6 +63,7 @@ impl Disks {
             pace: self.pace,
             log_bounds: BOUNDS,
             clock: Arc::new(|| 1000),
+            steady: Arc::new(Duration::default),
         };
         let host = Host::open(place, wires.from(node)).await.ok()?;
         host.drive(Arc::new(wires.from(node)), Arc::new(SendRates::default()));

@@ -85,6 +85,7 @@ impl Fleet {
     /// Starts a node from its folders.
     pub async fn run(&self, node: NodeId) {
         let folder = &self.nodes[&node].folder;
+        let began = Instant::now();
         let place = HostPlace {
             node,
             store: Arc::new(engine(folder)),
@@ -93,6 +94,7 @@ impl Fleet {
             pace: Pace::default(),
             log_bounds: self.log_bounds,
             clock: Arc::new(now),
+            steady: Arc::new(move || began.elapsed()),
         };
         let wire = self.wires.from(node);
         let host = Host::open(place, wire.clone()).await.unwrap();

@@ -176,6 +176,11 @@ impl<S: ShardStore> Transport for Wire<S> {
         self.ask(to, member.node, within, vote).await
     }
 
+    async fn read_index(&self, to: ReplicaId, member: Member, within: Duration) -> Result<u64, TransportError> {
+        let ask = move |(_, resident): Found<S>| async move { resident.replica().on_read_index().await };
+        self.ask(to, member.node, within, ask).await
+    }
+
     async fn transfer_leader(
         &self,
         to: ReplicaId,

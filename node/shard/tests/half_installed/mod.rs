@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use thermocline_shard::host::LogBounds;
+use thermocline_engine::KeyRange;
+use thermocline_shard::host::{Consistency, LogBounds, ReadError};
+use thermocline_shard::raft::ReadIndexError;
 use thermocline_shard::{NodeId, ReplicaId};
 
 use super::fleet::Fleet;
@@ -48,6 +50,11 @@ async fn a_replica_whose_snapshot_was_installed_by_half_does_not_lead_even_where
     fleet.until("it has heard the leader", follows).await;
     // Its log is as long as the leader's, which would do for handing over to it.
     fleet.host(leader).of_shard(SHARD).unwrap().replica().transfer_to(replica).await.unwrap();
+    // It counts entries as applied that it drops.
+    for consistency in [Consistency::Follower, Consistency::Stale(Duration::from_secs(3600))] {
+        let read = resident.begin_read(&KeyRange::all(), consistency).await.err().unwrap();
+        assert!(matches!(read, ReadError::Unproven { source: ReadIndexError::NoData { .. }, .. }), "{read:?}");
+    }
     for _ in 0..40 {
         assert!(!resident.replica().group().leads(), "it was asked to, and has no data to lead with");
         tokio::time::sleep(Duration::from_millis(50)).await;

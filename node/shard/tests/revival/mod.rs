@@ -37,6 +37,7 @@ async fn a_replica_whose_storage_failed_is_opened_anew_and_has_what_was_logged()
         pace: Pace::default(),
         log_bounds: LogBounds::default(),
         clock: Arc::new(|| 1000),
+        steady: Arc::new(Duration::default),
     };
     let host = Host::open(place, Wires::<Stopping>::default().from(NodeId(1))).await.unwrap();
     let shard = ShardDescriptor { shard: ShardId(1), range: KeyRange::all(), epoch: Epoch(1), version_base: 0 };

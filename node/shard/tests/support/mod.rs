@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use thermocline_engine::{Engine, EngineOptions, Environment, KeyRange, LogicalHa
 use thermocline_shard::command::{Command, Write, Writes};
 use thermocline_shard::machine::{Answer, Applied, ShardStore, Snapshot};
 use thermocline_shard::raft::{
-    Member, Pace, RaftReplica, ReplicaPlace, SnapshotMeta, Transport, TransportError, TypeConfig, Vote,
+    Member, Pace, RaftReplica, ReplicaPlace, SnapshotMeta, SteadyClock, Transport, TransportError, TypeConfig, Vote,
 };
 use thermocline_shard::session::{ClientId, RequestId};
 use thermocline_shard::{Epoch, NodeId, ReplicaId, Role, ShardDescriptor, ShardId};
@@ -32,6 +33,12 @@ pub struct Switchboard {
     deaf: Arc<Mutex<BTreeSet<ReplicaId>>>,
     /// Of each message, one way.
     delay: Arc<Mutex<Duration>>,
+    /// How often a leader was asked up to which entry a read has to see.
+    asked: Arc<AtomicU64>,
+    /// What the clock by which states are old is ahead, in seconds.
+    ahead: Arc<AtomicU64>,
+    /// So many seconds such an answer is on its way.
+    late: Arc<AtomicU64>,
 }
 
 /// The way from one replica to the others.
@@ -104,6 +111,14 @@ impl Transport for Line {
         self.answered(to, within, replica.on_vote(request, pre)).await
     }
 
+    async fn read_index(&self, to: ReplicaId, _: Member, within: Duration) -> Result<u64, TransportError> {
+        let replica = self.to(to)?;
+        self.board.asked.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answered(to, within, replica.on_read_index()).await;
+        self.board.ahead.fetch_add(self.board.late.load(Ordering::SeqCst), Ordering::SeqCst);
+        answer
+    }
+
     async fn transfer_leader(
         &self,
         to: ReplicaId,
@@ -141,6 +156,7 @@ pub struct Group {
     board: Switchboard,
     places: BTreeMap<ReplicaId, Place>,
     sequence: Mutex<u64>,
+    began: Instant,
 }
 
 fn engine(folder: &Path) -> Engine {
@@ -176,7 +192,8 @@ impl Group {
     }
 
     pub async fn start(members: &[(ReplicaId, Role)]) -> Self {
-        let mut group = Self { board: Switchboard::default(), places: BTreeMap::new(), sequence: Mutex::new(0) };
+        let (board, places) = (Switchboard::default(), BTreeMap::new());
+        let mut group = Self { board, places, sequence: Mutex::new(0), began: Instant::now() };
         for (replica, role) in members {
             group.add(*replica, *role).await;
         }
@@ -221,11 +238,32 @@ impl Group {
                 pace: Pace::default(),
                 news: tokio::sync::mpsc::unbounded_channel().0,
                 joins: place.joins,
+                steady: self.steady(),
             },
             line,
         );
         let started = Arc::new(started.await.unwrap());
         self.board.replicas.lock().unwrap().insert(replica, started);
+    }
+
+    fn steady(&self) -> SteadyClock {
+        let (began, ahead) = (self.began, Arc::clone(&self.board.ahead));
+        Arc::new(move || began.elapsed() + Duration::from_secs(ahead.load(Ordering::SeqCst)))
+    }
+
+    /// From now on the clock by which states are old is so much further, as after a long pause.
+    pub fn pass(&self, time: Duration) {
+        self.board.ahead.fetch_add(time.as_secs(), Ordering::SeqCst);
+    }
+
+    /// From now on answers of how far a read has to see are on their way for so long.
+    pub fn answer_late(&self, time: Duration) {
+        self.board.late.store(time.as_secs(), Ordering::SeqCst);
+    }
+
+    /// How often leaders were asked how far a read has to see.
+    pub fn asked(&self) -> u64 {
+        self.board.asked.load(Ordering::SeqCst)
     }
 
     pub fn replica(&self, replica: ReplicaId) -> Arc<RaftReplica<Engine>> {

@@ -8,7 +8,7 @@ use tonic::{Request, Status};
 
 use super::DataPlane;
 use crate::byte_bound::HeldBytes;
-use crate::service::{Rejection, deadline, limits, status};
+use crate::service::{Rejection, consistency, deadline, limits, status};
 
 /// Values that one call of the engine may bring, in bytes: what a BatchGet reads before it is counted.
 const GROUP_BYTES: usize = 32 << 20;
@@ -18,6 +18,8 @@ impl DataPlane {
         let deadline = deadline::of(request.metadata());
         let request = request.into_inner();
         limits::header(request.header.as_ref())?;
+        // There is no other copy: it has everything.
+        consistency::of(request.read)?;
         limits::owned_key("key", &request.key, &self.range)?;
         let key = request.key;
         if let Some(record) = self.engine.get_cached(&key) {
@@ -42,6 +44,7 @@ impl DataPlane {
         let deadline = deadline::of(request.metadata());
         let request = request.into_inner();
         limits::header(request.header.as_ref())?;
+        consistency::of(request.read)?;
         limits::at_most("keys", "keys", request.keys.len(), limits::MAX_BATCH_GET_KEYS)?;
         for (index, key) in request.keys.iter().enumerate() {
             limits::key(&format!("keys[{index}]"), key)?;
@@ -49,7 +52,7 @@ impl DataPlane {
         limits::owned_keys(request.keys.iter().map(AsRef::as_ref), &self.range)?;
         let mut held = self.requests.answer_bytes();
         let results = self.read_groups(request.keys, deadline, &mut held).await?;
-        Ok((v1::BatchGetResponse { results }, held))
+        Ok((v1::BatchGetResponse { results, staleness_ms: 0 }, held))
     }
 
     /// Reads group by group, so that an answer that grows too large, or that all answers have no room for, is noticed
@@ -94,5 +97,6 @@ impl DataPlane {
 pub(super) fn answer(key: Bytes, record: Option<Record>) -> v1::GetResponse {
     v1::GetResponse {
         record: record.map(|found| v1::Record { key, value: found.value.into(), version: found.version }),
+        staleness_ms: 0,
     }
 }

@@ -19,7 +19,7 @@ use tonic::{Request, Status};
 
 use super::DataPlane;
 use crate::metrics::RequestTimer;
-use crate::service::{Rejection, deadline, limits, status};
+use crate::service::{Rejection, consistency, deadline, limits, status};
 
 /// A chunk is sent when its records hold so many bytes ...
 const CHUNK_BYTES: usize = 256 << 10;
@@ -35,8 +35,9 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// The chunks of one scan.
 pub type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanResponse, Status>> + Send>>;
 
-/// Called once the scan has its snapshot: whether what the snapshot shows may be answered.
-pub(super) type Holds = Box<dyn FnOnce() -> Result<(), Status> + Send>;
+/// Called once the scan has its snapshot: whether what the snapshot shows may be answered, and how many milliseconds old it is at
+/// most.
+pub(super) type Holds = Box<dyn FnOnce() -> Result<u64, Status> + Send>;
 
 /// Checks the request and begins.
 pub(super) async fn start(
@@ -115,6 +116,7 @@ fn expired_before_the_first_record() -> Status {
 
 fn check(plane: &DataPlane, request: v1::ScanRequest) -> Result<(KeyRange, ScanOptions), Rejection> {
     limits::header(request.header.as_ref())?;
+    consistency::of(request.read)?;
     let (range, options) = parse(&request)?;
     if !plane.range.covers(&request.start, &request.end) {
         return Err(Rejection::ScanOutsideRange { range: plane.range.clone() });
@@ -169,22 +171,21 @@ impl Walk {
             error => status::of_engine(&error),
         };
         let snapshot = engine.snapshot().map_err(failed)?;
-        if let Some(holds) = self.holds {
-            holds()?;
-        }
+        let mut staleness_ms = self.holds.map_or(Ok(0), |holds| holds())?;
         let options = ScanOptions { max_lifetime: until.saturating_duration_since(began), ..self.options };
         let mut chunk = Chunk::default();
         for entry in snapshot.scan(&self.range, options).cancelled_by(self.cancel) {
             let (key, record) = entry.map_err(failed)?;
             chunk.add(v1::Record { key, value: record.value.into(), version: record.version });
             if chunk.is_full() {
-                reader.send(chunk.take())?;
+                reader.send(chunk.take(std::mem::take(&mut staleness_ms)))?;
             }
         }
-        if chunk.records.is_empty() {
+        // How old nothing is has to be said too.
+        if chunk.records.is_empty() && staleness_ms == 0 {
             return Ok(());
         }
-        reader.send(chunk.take())
+        reader.send(chunk.take(staleness_ms))
     }
 }
 
@@ -241,9 +242,9 @@ impl Chunk {
     }
 
     /// What was gathered, and its bytes.
-    fn take(&mut self) -> (v1::ScanResponse, usize) {
+    fn take(&mut self, staleness_ms: u64) -> (v1::ScanResponse, usize) {
         let bytes = std::mem::take(&mut self.bytes);
-        (v1::ScanResponse { records: std::mem::take(&mut self.records) }, bytes)
+        (v1::ScanResponse { records: std::mem::take(&mut self.records), staleness_ms }, bytes)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a replica does not do what it is asked, by what it is asked for.
 
+use std::time::Duration;
+
 use openraft::errors::{Fatal, RaftError};
 
 use crate::ReplicaId;
@@ -32,6 +34,49 @@ pub enum ProposeError {
         replica: ReplicaId,
         /// Why.
         source: Fatal<TypeConfig>,
+    },
+}
+
+/// Why a replica that does not lead cannot say how new its state is.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadIndexError {
+    /// Nobody leads, as far as it knows.
+    #[error("{replica} knows of nobody who leads the shard")]
+    NoLeader {
+        /// Who was asked.
+        replica: ReplicaId,
+    },
+    /// Whoever leads did not say up to which entry a read has to see.
+    #[error("{replica} got no answer from {leader}, which leads the shard: {reason}")]
+    Unanswered {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// Whom it asked in turn.
+        leader: ReplicaId,
+        /// Why.
+        reason: String,
+    },
+    /// What the leader has does not arrive.
+    #[error("{replica} has not got to entry {index}, which the leader told of, within {within:?}")]
+    Behind {
+        /// Who was asked.
+        replica: ReplicaId,
+        /// How far it would have to be.
+        index: u64,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// It stores none, or awaits a snapshot.
+    #[error("{replica} has no data")]
+    NoData {
+        /// Who was asked.
+        replica: ReplicaId,
+    },
+    /// The replica has stopped.
+    #[error("{replica} has stopped")]
+    Stopped {
+        /// Who was asked.
+        replica: ReplicaId,
     },
 }
 
