@@ -224,6 +224,26 @@ fn nodes_that_differ_too_much_are_levelled_by_the_witnesses_they_exchange() {
 }
 
 #[test]
+fn a_shard_that_weighs_next_to_nothing_is_not_moved_about_where_no_other_one_would_help() {
+    let mut shards: Vec<_> = [1, 1, 1, 1, 2, 2, 3, 3].into_iter().zip(1..).map(|(on, id)| shard(id, &[on])).collect();
+    shards.iter_mut().for_each(|shard| (shard.bytes[0].1, shard.load) = (10 * GIB, ShardLoad::default()));
+    // As the index of shards is.
+    shards[0].bytes[0].1 = 1 << 10;
+    let mut alone = policy();
+    (alone.replication.data, alone.replication.witness, alone.shard_sizes.target) = (1, false, 100 * GIB);
+    let mut parts = fleet(vec![node(1), node(2), node(3)], shards);
+    let moves = |plan: &crate::Plan| {
+        plan.proposals.iter().filter(|proposal| proposal.change.kind() == ChangeKind::MoveReplica).count()
+    };
+    let plan = planned(parts.clone(), &Policies::all(alone.clone()));
+    assert_eq!(moves(&plan), 0, "30, 20 and 20 of 100 GiB: {:#?}", plan.proposals);
+    parts.shards[1].bytes[0].1 = 2 * GIB;
+    parts.shards[2].bytes[0].1 = 18 * GIB;
+    let plan = planned(parts, &Policies::all(alone));
+    assert_eq!(moves(&plan), 1, "one that weighs enough is: {:#?}", plan.refusals);
+}
+
+#[test]
 fn a_node_that_has_just_come_is_filled_by_the_fullest() {
     let shards = (1..=24).map(|id| shard(id, &[[1, 2, 3], [2, 3, 1], [3, 1, 2]][id as usize % 3])).collect();
     let mut parts = fleet(vec![node(1), node(2), node(3), node(4)], shards);

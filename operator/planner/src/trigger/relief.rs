@@ -11,6 +11,9 @@ use crate::{
 
 /// Shards of a node that are tried, those first that would bring it nearest to where it should be.
 const SHARDS_TRIED: usize = 64;
+/// What is so many times slighter than the mean of what a node could give away changes nothing to speak of, and would be given away
+/// where all else is too much.
+const SLIGHT: f64 = 10.0;
 /// Nodes that a replica is tried on, the least used first.
 const TARGETS_TRIED: usize = 16;
 
@@ -116,18 +119,18 @@ fn burdens<'a>(view: &View<'a>, ledger: &mut Ledger, relief: &Relief, way: Way) 
     let least = pool.iter().map(|place| ledger.share(view, *place, relief.resource)).fold(share, f64::min);
     let wanted = (share - relief.down_to).min((share - least) / 2.0);
     ledger.work += view.fleet.held_count(relief.place) as u64;
-    let mut found: Vec<(f64, Burden<'a>)> = view
-        .fleet
-        .held(relief.place)
-        .filter_map(|(shard, replica)| {
-            if replica.role == Role::Witness || (way == Way::Leader && !replica.leader) {
-                return None;
-            }
-            let shift = ledger.leaving(view, relief.place, shard, replica, way == Way::Leader);
-            let share = -ledger.share_of(view, &shift, relief.resource);
-            (share > 0.0).then(|| ((share - wanted).abs(), Burden { shard, replica, way }))
-        })
-        .collect();
+    let burdens = view.fleet.held(relief.place).filter_map(|(shard, replica)| {
+        if replica.role == Role::Witness || (way == Way::Leader && !replica.leader) {
+            return None;
+        }
+        let shift = ledger.leaving(view, relief.place, shard, replica, way == Way::Leader);
+        Some((-ledger.share_of(view, &shift, relief.resource), Burden { shard, replica, way }))
+    });
+    let burdens: Vec<(f64, Burden<'a>)> = burdens.filter(|(share, _)| *share > 0.0).collect();
+    let mean = burdens.iter().map(|(share, _)| share).sum::<f64>() / burdens.len().max(1) as f64;
+    let weighs = |(share, _): &(f64, Burden<'a>)| *share * SLIGHT >= mean;
+    let distance = |(share, burden): (f64, Burden<'a>)| ((share - wanted).abs(), burden);
+    let mut found: Vec<(f64, Burden<'a>)> = burdens.into_iter().filter(weighs).map(distance).collect();
     let nearest =
         |a: &(f64, Burden<'_>), b: &(f64, Burden<'_>)| a.0.total_cmp(&b.0).then(a.1.shard.id.cmp(&b.1.shard.id));
     // What is tried is a small part of what a node may have: only that is put in order.
