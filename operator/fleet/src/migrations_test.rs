@@ -35,7 +35,7 @@ fn known(told: v1::ShardStatus) -> Known {
     let heard = |node: u64, shards: Vec<v1::ShardStatus>| {
         let status =
             v1::NodeStatus { node: format!("main-{node}"), node_id: node, shards, ..v1::NodeStatus::default() };
-        (node, Heard { name: format!("main-{node}"), status, ago: Duration::ZERO })
+        (node, Heard { name: format!("main-{node}"), status, ago: Duration::ZERO, away: None })
     };
     let copy = v1::ShardStatus { shard: 7, replica: 11, ..v1::ShardStatus::default() };
     Known::from([heard(1, vec![told]), heard(2, vec![copy]), heard(3, vec![]), heard(4, vec![])])

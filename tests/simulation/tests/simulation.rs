@@ -49,7 +49,7 @@ fn holds(seed: u64, seconds: u64) -> Run {
     let run = Run::of(seed, seconds, None, &[]);
     println!("{}", run.said);
     assert_eq!(run.status, 0, "seed {seed}: {}", run.said);
-    for (figure, least) in [("answered", 20 * seconds), ("elections", 3), ("messages", 1000), ("done", 2)] {
+    for (figure, least) in [("answered", 8 * seconds), ("elections", 3), ("messages", 1000), ("done", 2)] {
         assert!(run.figure(figure) >= least, "seed {seed} has too few of {figure}: {}", run.said);
     }
     run
@@ -72,6 +72,8 @@ fn a_seed_replays_to_the_same_trace_in_every_process() {
 fn invariants_hold_while_nodes_fail_and_shards_split_and_move() {
     let runs: Vec<Run> = FIXED.iter().map(|seed| holds(*seed, SECONDS)).collect();
     let all = |figure: &str| runs.iter().map(|run| run.figure(figure)).sum::<u64>();
+    // How much of a run its faults leave is up to the seed; together they must have left more.
+    assert!(all("answered") >= 30 * SECONDS * FIXED.len() as u64, "the fixed seeds have too few of answered");
     for figure in ["splits", "done", "snapshots", "transfers", "kills", "power-losses", "pauses", "cuts", "purges"] {
         assert!(all(figure) >= 2, "the fixed seeds have too few of {figure}");
     }

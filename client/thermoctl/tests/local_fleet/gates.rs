@@ -90,16 +90,13 @@ async fn all_nodes_gone_and_back_change_nothing() {
 async fn a_node_on_the_disks_of_another_cluster_does_not_serve_and_leaves_them_as_they_are() {
     let (fleet, other) = (Fleet::new(), Fleet::new());
     replicated(&fleet, 4);
-    replicated(&other, 3);
+    replicated(&other, 4);
     let (client, elsewhere) = (ready(&fleet).await, ready(&other).await);
     let (with, _) = members(&client).await;
     let name = &with[1];
     let theirs = fleet.folder.path().join("theirs");
     fleet_down(&other);
-    copy(
-        &other.layout().nodes().join(if other.layout().nodes().join(name).exists() { name } else { "main-1" }),
-        &theirs,
-    );
+    copy(&other.layout().nodes().join(name), &theirs);
     let mine = fleet.layout().nodes().join(name);
     let (_, pid) = fleet.pids().into_iter().find(|(of, _)| of == name).unwrap();
     std::fs::rename(&mine, fleet.folder.path().join("mine")).unwrap();

@@ -32,6 +32,8 @@ pub struct Heard {
     pub status: v1::NodeStatus,
     /// How long ago the fleet heard it.
     pub ago: Duration,
+    /// When it was last silent for a while: how long ago that began, and ended.
+    pub away: Option<(Duration, Duration)>,
 }
 
 impl Heard {
@@ -87,7 +89,17 @@ fn silent_for(heard: &Heard, known: &Known) -> Duration {
         let trip = other.status.round_trips.iter().find(|trip| trip.node == heard.status.node_id)?;
         Some(Duration::from_millis(trip.heard_ms_ago) + other.ago)
     });
-    peers.chain([heard.ago]).min().unwrap_or(heard.ago)
+    let away = peers.chain([heard.ago]).min().unwrap_or(heard.ago);
+    // What went away together comes back one by one: the last one is waited for anew from when another one is back.
+    let others = known.values().filter(|other| other.status.node_id != heard.status.node_id);
+    let together = others.filter_map(|other| other.away).filter(|(gone, _)| gone.abs_diff(away) < NODE_LOST_AFTER);
+    together.map(|(_, back)| back).chain([away]).min().unwrap_or(away)
+}
+
+/// Whether a node that spoke, and spoke again so much later, was away meanwhile.
+#[must_use]
+pub fn was_away(between: Duration) -> bool {
+    between >= FRESH
 }
 
 /// Whether nothing is to be expected of a node any more: it was silent for as long as the planner waits before it replaces what

@@ -57,7 +57,7 @@ fn heard(node: u64, ago: u64, shards: Vec<v1::ShardStatus>) -> Heard {
         shards,
         ..v1::NodeStatus::default()
     };
-    Heard { name: format!("main-{node}"), status, ago: Duration::from_secs(ago) }
+    Heard { name: format!("main-{node}"), status, ago: Duration::from_secs(ago), away: None }
 }
 
 /// A pool of so many nodes, each shard on two and a witness.
@@ -112,6 +112,14 @@ fn a_node_that_nobody_has_heard_for_long_is_replaced_and_one_that_its_peers_hear
     let mut reachable = nodes();
     reachable[0].status.round_trips = vec![v1::RoundTrip { node: 2, micros: 100, heard_ms_ago: 500 }];
     assert_eq!(planned(&named(reachable)), []);
+    // All were away, and the others are back since a moment ago.
+    let mut together = nodes();
+    together[0].away = Some((Duration::from_secs(58), Duration::from_secs(2)));
+    assert_eq!(planned(&named(together)), []);
+    // One that was away at another time says nothing of this one.
+    let mut apart = nodes();
+    apart[0].away = Some((Duration::from_secs(20), Duration::from_secs(2)));
+    assert_eq!(planned(&named(apart)), lost);
 }
 
 #[test]
@@ -211,7 +219,7 @@ fn a_member_on_a_node_that_the_fleet_has_never_heard_is_on_a_stranger() {
 fn a_node_that_was_gone_before_the_fleet_began_is_replaced_too() {
     let members = [(10, 1, false), (11, 9, false), (12, 3, true)];
     let stranger = v1::NodeStatus { node_id: 9, ..v1::NodeStatus::default() };
-    let stranger = Heard { name: "node 9".to_owned(), status: stranger, ago: Duration::from_secs(60) };
+    let stranger = Heard { name: "node 9".to_owned(), status: stranger, ago: Duration::from_secs(60), away: None };
     let nodes = vec![
         heard(1, 0, vec![shard(1, 10, true, &members)]),
         heard(3, 0, vec![shard(1, 12, false, &members)]),

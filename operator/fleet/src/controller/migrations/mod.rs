@@ -39,6 +39,8 @@ pub(super) struct Migrations {
     /// By a node's number: its name, what it said last with its load averaged, and when.
     heard: BTreeMap<u64, (String, v1::NodeStatus, Instant)>,
     averages: BTreeMap<u64, LoadAverage>,
+    /// From when to when nodes were last silent.
+    away: BTreeMap<u64, (Instant, Instant)>,
     busy: BusyShards,
     asking: Asking,
     /// When a refusal of a kind was told.
@@ -58,6 +60,11 @@ impl Migrations {
     fn hear(&mut self, heard: impl IntoIterator<Item = (String, (v1::NodeStatus, Instant))>) {
         for (name, (mut status, at)) in heard {
             self.average(&mut status, at);
+            if let Some((_, _, before)) = self.heard.get(&status.node_id)
+                && rebalance::was_away(at.saturating_duration_since(*before))
+            {
+                self.away.insert(status.node_id, (*before, at));
+            }
             self.heard.insert(status.node_id, (name, status, at));
         }
         let now = Instant::now();
@@ -69,6 +76,7 @@ impl Migrations {
         let members: BTreeSet<u64> = self.members();
         self.heard.retain(|node, (_, _, at)| members.contains(node) || at.elapsed() < FORGOTTEN);
         self.averages.retain(|node, _| self.heard.contains_key(node));
+        self.away.retain(|node, _| self.heard.contains_key(node));
     }
 
     fn average(&mut self, status: &mut v1::NodeStatus, at: Instant) {
@@ -95,7 +103,8 @@ impl Migrations {
 
     fn known(&self) -> Known {
         let known = self.heard.iter().map(|(node, (name, status, at))| {
-            (*node, Heard { name: name.clone(), status: status.clone(), ago: at.elapsed() })
+            let away = self.away.get(node).map(|(gone, back)| (gone.elapsed(), back.elapsed()));
+            (*node, Heard { name: name.clone(), status: status.clone(), ago: at.elapsed(), away })
         });
         known.collect()
     }
