@@ -144,7 +144,8 @@ async fn a_pool_grows_a_node_is_drained_and_comes_back_and_the_pool_shrinks_whil
     };
     pool(4);
     let state = |name: &str| fleet.get(&["tcn", name])["status"]["state"].as_str().unwrap_or_default().to_owned();
-    until("the new node serves", || fleet.pids().iter().any(|(name, _)| name == "main-3").then_some(()));
+    // Its process begins a moment before its object is there.
+    until("the new node is known", || fleet.ok(&["get", "tcn", "-o", "json"]).contains("main-3").then_some(()));
     until("the new node is ready", || (state("main-3") == "Ready").then_some(()));
 
     fleet.ok(&["drain", "main-0"]);

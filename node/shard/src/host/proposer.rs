@@ -135,6 +135,9 @@ async fn propose<S: ShardStore>(
 ) {
     let mut under_way = FuturesUnordered::new();
     let (mut waiting, mut received) = (Waiting::default(), Vec::new());
+    // Goes on whatever else happens: writes that keep coming do not put the look off.
+    let mut looks = tokio::time::interval(ABANDONED);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         // Held back, writes gather; when the queue is full the next one is refused.
         let held_back = *slow.borrow_and_update();
@@ -154,7 +157,7 @@ async fn propose<S: ShardStore>(
             }
             Some(()) = under_way.next(), if !under_way.is_empty() => {}
             Ok(()) = slow.changed(), if held_back => {}
-            () = tokio::time::sleep(ABANDONED), if held_back => waiting.forget_abandoned(),
+            _ = looks.tick(), if held_back => waiting.forget_abandoned(),
         }
     }
     while under_way.next().await.is_some() {}
