@@ -10,7 +10,9 @@ use thermocline_proto::v1;
 
 use crate::job::JobChange;
 use crate::session::{ClientId, RequestId};
-use crate::{Epoch, MAX_WRITES_PER_ENTRY, ReplicaId, ShardDescriptor, ShardId};
+use crate::{Epoch, MAX_WRITES_PER_ENTRY, NodeId, ReplicaId, Role, ShardDescriptor, ShardId};
+
+mod merging;
 
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,51 @@ pub enum Command {
     Verify,
     /// A part of the log is no longer needed.
     Release(Release),
+    /// The shard takes nothing more, so that its left neighbour can absorb it.
+    Freeze(Freeze),
+    /// It is not absorbed after all.
+    Thaw(Thaw),
+    /// The keys of the frozen right neighbour become the shard's own.
+    Absorb(Absorb),
+}
+
+/// That a shard is to take nothing more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeze {
+    /// The left neighbour.
+    pub into: ShardId,
+    /// The neighbour's job.
+    pub job: u64,
+    /// The shard's epoch that it was decided by: with another one nothing happens.
+    pub epoch: Epoch,
+    /// Where the shard must have its replicas, and what they store, in order.
+    pub members: Vec<(NodeId, Role)>,
+}
+
+/// That a shard is not absorbed after all. Where it was not frozen yet it cannot be by that job any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thaw {
+    /// The left neighbour.
+    pub into: ShardId,
+    /// The neighbour's job.
+    pub job: u64,
+    /// The shard's epoch that the job was decided by.
+    pub epoch: Epoch,
+}
+
+/// That a shard absorbs its right neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absorb {
+    /// The job that it is for.
+    pub job: u64,
+    /// The leader's clock, in milliseconds since 1970.
+    pub at_millis: u64,
+    /// The neighbour, as it was frozen.
+    pub right: ShardDescriptor,
+    /// The entry of the neighbour's log that froze it.
+    pub frozen_at: u64,
+    /// For each replica of the shard the neighbour's beside it.
+    pub replicas: Vec<(ReplicaId, ReplicaId)>,
 }
 
 /// That a part of the log may go.
@@ -98,6 +145,9 @@ impl Command {
                 upto: release.upto,
                 lacking: release.lacking.iter().map(|replica| replica.0).collect(),
             }),
+            Self::Freeze(freeze) => wire::command::Kind::Freeze(freeze.into()),
+            Self::Thaw(thaw) => wire::command::Kind::Thaw(thaw.into()),
+            Self::Absorb(absorb) => wire::command::Kind::Absorb(absorb.into()),
         };
         wire::Command { kind: Some(kind) }.encode_to_vec().into()
     }
@@ -122,6 +172,9 @@ impl Command {
             Some(wire::command::Kind::Release(wire::Release { upto, lacking })) => {
                 Ok(Self::Release(Release { upto, lacking: lacking.into_iter().map(ReplicaId).collect() }))
             }
+            Some(wire::command::Kind::Freeze(freeze)) => Ok(Self::Freeze(freeze.try_into()?)),
+            Some(wire::command::Kind::Thaw(thaw)) => Ok(Self::Thaw(thaw.into())),
+            Some(wire::command::Kind::Absorb(absorb)) => Ok(Self::Absorb(absorb.try_into()?)),
             None => Err(DecodeError::Content("a kind that this version does not know")),
         }
     }
@@ -223,26 +276,28 @@ fn known_mutation(mutation: v1::Mutation) -> Result<Mutation, DecodeError> {
 
 impl From<&Split> for wire::Split {
     fn from(split: &Split) -> Self {
-        let replica = |(of, right): &(ReplicaId, ReplicaId)| wire::SplitReplica { of: of.0, right: right.0 };
-        Self {
-            at: split.at.clone(),
-            epoch: split.epoch.0,
-            right: split.right.0,
-            replicas: split.replicas.iter().map(replica).collect(),
-        }
+        Self { at: split.at.clone(), epoch: split.epoch.0, right: split.right.0, replicas: pairs(&split.replicas) }
     }
 }
 
 impl From<wire::Split> for Split {
     fn from(split: wire::Split) -> Self {
-        let replica = |pair: wire::SplitReplica| (ReplicaId(pair.of), ReplicaId(pair.right));
         Self {
             at: split.at,
             epoch: Epoch(split.epoch),
             right: ShardId(split.right),
-            replicas: split.replicas.into_iter().map(replica).collect(),
+            replicas: known_pairs(&split.replicas),
         }
     }
+}
+
+/// Replicas of a shard, each with one of its right neighbour.
+fn pairs(replicas: &[(ReplicaId, ReplicaId)]) -> Vec<wire::SplitReplica> {
+    replicas.iter().map(|(of, right)| wire::SplitReplica { of: of.0, right: right.0 }).collect()
+}
+
+fn known_pairs(replicas: &[wire::SplitReplica]) -> Vec<(ReplicaId, ReplicaId)> {
+    replicas.iter().map(|pair| (ReplicaId(pair.of), ReplicaId(pair.right))).collect()
 }
 
 #[cfg(test)]

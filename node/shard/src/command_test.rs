@@ -31,7 +31,15 @@ fn split() -> Command {
 fn a_command_comes_back_as_it_was() {
     let range = thermocline_engine::KeyRange::new("b", "m").unwrap();
     let begin = ShardDescriptor { shard: ShardId(1), range, epoch: Epoch(3), version_base: 7 };
-    for command in [writes(), split(), Command::Begin(begin)] {
+    let (into, job, epoch) = (ShardId(1), 5, Epoch(3));
+    let members = vec![(NodeId(1), Role::Data), (NodeId(2), Role::Witness)];
+    let replicas = vec![(ReplicaId(1), ReplicaId(11))];
+    let merging = [
+        Command::Freeze(Freeze { into, job, epoch, members }),
+        Command::Thaw(Thaw { into, job, epoch }),
+        Command::Absorb(Absorb { job, at_millis: 9, right: begin.clone(), frozen_at: 70, replicas }),
+    ];
+    for command in [writes(), split(), Command::Begin(begin)].into_iter().chain(merging) {
         assert_eq!(Command::decode(command.encode()).unwrap(), command);
     }
 }

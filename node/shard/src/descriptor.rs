@@ -70,6 +70,16 @@ pub enum SplitError {
     Key,
 }
 
+/// Two shards that are no neighbours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{right} does not begin where {left} ends")]
+pub struct NotAdjacent {
+    /// The one.
+    pub left: ShardId,
+    /// The other.
+    pub right: ShardId,
+}
+
 impl ShardDescriptor {
     /// The version of the `number`-th write of an entry; `None` when there are no more versions.
     #[must_use]
@@ -99,6 +109,24 @@ impl ShardDescriptor {
         let left = Self { shard: self.shard, range: left, epoch, version_base: self.version_base };
         Ok((left, Self { shard: right, range: rest, epoch, version_base }))
     }
+
+    /// The shard with the keys of its right neighbour, which takes no writes behind the entry at `frozen_at` of its own log.
+    ///
+    /// # Errors
+    /// When the other one is no right neighbour.
+    pub fn absorb(&self, right: &Self, frozen_at: u64) -> Result<Self, NotAdjacent> {
+        if self.range.end() != Some(right.range.start()) {
+            return Err(NotAdjacent { left: self.shard, right: right.shard });
+        }
+        // The neighbour's log ends here, so its indices say nothing of what is written from here on.
+        let last = right.version(frozen_at, MAX_WRITES_PER_ENTRY - 1).unwrap_or(MAX_VERSION);
+        Ok(Self {
+            shard: self.shard,
+            range: self.range.hull(&right.range),
+            epoch: self.epoch.max(right.epoch).next(),
+            version_base: self.version_base.max(last),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +136,30 @@ mod tests {
 
     fn whole() -> ShardDescriptor {
         ShardDescriptor { shard: ShardId(1), range: KeyRange::new("b", "m").unwrap(), epoch: Epoch(3), version_base: 7 }
+    }
+
+    #[test]
+    fn a_shard_that_absorbs_its_neighbour_has_the_keys_of_both_a_newer_epoch_and_versions_above_all_that_were_given() {
+        let (left, right) = whole().split(Epoch(3), b"g", ShardId(2), 40).unwrap();
+        let right = ShardDescriptor { epoch: Epoch(9), ..right };
+        let merged = left.absorb(&right, 700).unwrap();
+        assert_eq!((merged.shard, &merged.range, merged.epoch), (ShardId(1), &whole().range, Epoch(10)));
+        assert!(merged.version(1, 0).unwrap() > right.version(700, MAX_WRITES_PER_ENTRY - 1).unwrap());
+        assert!(merged.version(41, 0).unwrap() > left.version(41, 0).unwrap());
+        // The other way round its own are the higher ones.
+        let late = ShardDescriptor { version_base: 1 << 40, ..left };
+        assert!(late.absorb(&right, 700).unwrap().version(2, 0).unwrap() > late.version(1, 0).unwrap());
+    }
+
+    #[test]
+    fn only_the_right_neighbour_is_absorbed() {
+        let (left, right) = whole().split(Epoch(3), b"g", ShardId(2), 40).unwrap();
+        assert!(right.absorb(&left, 1).is_err() && left.absorb(&left, 1).is_err());
+        let far = ShardDescriptor { range: KeyRange::new("h", "m").unwrap(), ..right };
+        let refused = NotAdjacent { left: ShardId(1), right: ShardId(2) };
+        assert_eq!(left.absorb(&far, 1), Err(refused));
+        let last = ShardDescriptor { range: KeyRange::new("g", "").unwrap(), ..far };
+        assert!(last.absorb(&left, 1).is_err(), "behind the last key there is nobody");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use prost::Message;
 use thermocline_proto::replica::v1 as wire;
 
-use crate::{NodeId, ReplicaId, Role};
+use crate::{Epoch, NodeId, ReplicaId, Role, ShardId};
 
 /// Jobs that ended and are remembered, at most.
 const KEPT: usize = 8;
@@ -62,6 +62,15 @@ pub enum JobKind {
         /// The old witness.
         leaving_witness: ReplicaId,
     },
+    /// The right neighbour becomes a part of the shard. It has the same members; nothing is copied.
+    Merge {
+        /// The neighbour.
+        right: ShardId,
+        /// The shard's epoch that it was decided by: with another one the job does not begin.
+        left_epoch: Epoch,
+        /// The neighbour's: with another one it does not freeze.
+        right_epoch: Epoch,
+    },
 }
 
 /// A replica that is new.
@@ -87,7 +96,7 @@ impl JobKind {
                 Arrival { replica, node, role: Role::Data },
                 Arrival { replica: witness, node: leaving_node, role: Role::Witness },
             ],
-            Self::Remove { .. } => Vec::new(),
+            Self::Remove { .. } | Self::Merge { .. } => Vec::new(),
         }
     }
 
@@ -101,7 +110,7 @@ impl JobKind {
             Self::Exchange { node, leaving, leaving_node, leaving_witness, .. } => {
                 vec![(leaving, leaving_node), (leaving_witness, node)]
             }
-            Self::Add { .. } => Vec::new(),
+            Self::Add { .. } | Self::Merge { .. } => Vec::new(),
         }
     }
 
@@ -203,7 +212,7 @@ pub enum JobRefusal {
         job: u64,
     },
     /// Too late.
-    #[error("job {job} has changed the members already: it can be followed by another one, not be cancelled")]
+    #[error("job {job} has changed the shard already: it can be followed by another one, not be cancelled")]
     CutOver {
         /// Which.
         job: u64,
@@ -214,13 +223,39 @@ pub enum JobRefusal {
         /// Which.
         job: u64,
     },
+    /// The shard is about to become a part of its neighbour.
+    #[error("the shard is being merged into {into}: wait until that has ended, or cancel it there")]
+    Frozen {
+        /// The neighbour.
+        into: ShardId,
+    },
+    /// The job is another one.
+    #[error("job {job} does not merge {right} into the shard")]
+    NoMerge {
+        /// Which.
+        job: u64,
+        /// What was to be merged.
+        right: ShardId,
+    },
 }
 
-/// A shard's jobs: at most one under way, and the last that ended.
+/// That a shard is about to become a part of its left neighbour: until then, or until it is thawed, nothing in it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frozen {
+    /// The neighbour.
+    pub into: ShardId,
+    /// The neighbour's job.
+    pub job: u64,
+    /// The entry of the shard's own log that says so.
+    pub index: u64,
+}
+
+/// A shard's jobs: at most one under way, and the last that ended. While it is frozen for a job of its neighbour none begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Jobs {
     running: Option<Job>,
     ended: VecDeque<(Job, JobEnd)>,
+    frozen: Option<Frozen>,
 }
 
 impl Jobs {
@@ -233,6 +268,64 @@ impl Jobs {
     /// The last that ended, the newest last.
     pub fn ended(&self) -> impl Iterator<Item = (&Job, &JobEnd)> {
         self.ended.iter().map(|(job, end)| (job, end))
+    }
+
+    /// Whether a job is under way, or one of those that ended last.
+    #[must_use]
+    pub fn knows(&self, id: u64) -> bool {
+        self.running.is_some_and(|running| running.id == id) || self.ended.iter().any(|(ended, _)| ended.id == id)
+    }
+
+    /// The neighbour's job that the shard is frozen for.
+    #[must_use]
+    pub const fn frozen(&self) -> Option<&Frozen> {
+        self.frozen.as_ref()
+    }
+
+    /// Whether the shard is frozen for a job of a neighbour.
+    #[must_use]
+    pub fn is_frozen_for(&self, into: ShardId, job: u64) -> bool {
+        self.frozen.is_some_and(|frozen| (frozen.into, frozen.job) == (into, job))
+    }
+
+    /// The shard is frozen; not while a job of its own or for another one is under way.
+    ///
+    /// # Errors
+    /// When one is; nothing changed then.
+    pub(crate) fn freeze(&mut self, frozen: Frozen) -> Result<(), JobRefusal> {
+        if let Some(Frozen { into, .. }) = self.frozen {
+            return Err(JobRefusal::Frozen { into });
+        }
+        if let Some(Job { id: running, .. }) = self.running {
+            return Err(JobRefusal::Running { running });
+        }
+        self.frozen = Some(frozen);
+        Ok(())
+    }
+
+    /// The shard is no longer frozen.
+    pub(crate) const fn thaw(&mut self) {
+        self.frozen = None;
+    }
+
+    /// The shard absorbs a neighbour: from here on the job that it does so for is finished, not undone.
+    ///
+    /// # Errors
+    /// When that job is not under way, was cancelled, or has done so before; nothing changed then.
+    pub(crate) fn absorb(&mut self, id: u64, right: ShardId) -> Result<(), JobRefusal> {
+        let job = self.find(id)?;
+        match job.kind {
+            JobKind::Merge { right: of, .. } if of == right => {}
+            _ => return Err(JobRefusal::NoMerge { job: id, right }),
+        }
+        if job.cancelled {
+            return Err(JobRefusal::Cancelled { job: id });
+        }
+        if job.cut_over {
+            return Err(JobRefusal::CutOver { job: id });
+        }
+        job.cut_over = true;
+        Ok(())
     }
 
     /// Does what an entry says. What was done before is not done again and is no refusal: the leader may have been replaced.
@@ -264,12 +357,14 @@ impl Jobs {
     }
 
     fn begin(&mut self, job: Job) -> Result<(), JobRefusal> {
-        let known = self.running.map(|running| running.id);
-        if known == Some(job.id) || self.ended.iter().any(|(ended, _)| ended.id == job.id) {
+        if self.knows(job.id) {
             return Ok(());
         }
-        if let Some(running) = known {
+        if let Some(Job { id: running, .. }) = self.running {
             return Err(JobRefusal::Running { running });
+        }
+        if let Some(Frozen { into, .. }) = self.frozen {
+            return Err(JobRefusal::Frozen { into });
         }
         self.running = Some(job);
         Ok(())
@@ -302,17 +397,19 @@ impl Jobs {
 
     /// The jobs of a message; `None` where this version does not know them.
     pub(crate) fn of(message: wire::Jobs) -> Option<Self> {
-        let wire::Jobs { running, ended } = message;
+        let wire::Jobs { running, ended, frozen } = message;
         let running = running.map(|job| Job::of(&job)).map_or(Some(None), |known| known.map(Some))?;
         let ended = ended.into_iter().map(|both| Some((Job::of(&both.job?)?, JobEnd::of(both.end?)?)));
-        Some(Self { running, ended: ended.collect::<Option<_>>()? })
+        let known = |wire::Frozen { into, job, index }| Frozen { into: ShardId(into), job, index };
+        Some(Self { running, ended: ended.collect::<Option<_>>()?, frozen: frozen.map(known) })
     }
 }
 
 impl From<&Jobs> for wire::Jobs {
     fn from(jobs: &Jobs) -> Self {
         let ended = jobs.ended.iter().map(|(job, end)| wire::EndedJob { job: Some(job.into()), end: Some(end.into()) });
-        Self { running: jobs.running.as_ref().map(Into::into), ended: ended.collect() }
+        let frozen = |Frozen { into, job, index }: Frozen| wire::Frozen { into: into.0, job, index };
+        Self { running: jobs.running.as_ref().map(Into::into), ended: ended.collect(), frozen: jobs.frozen.map(frozen) }
     }
 }
 
@@ -327,6 +424,11 @@ impl From<&Job> for wire::Job {
             JobKind::Exchange { witness, leaving_witness, .. } => {
                 (wire::JobKind::Exchange, Role::Data, (witness.0, leaving_witness.0))
             }
+            JobKind::Merge { .. } => (wire::JobKind::Merge, Role::Data, (0, 0)),
+        };
+        let (right, left_epoch, right_epoch) = match kind {
+            JobKind::Merge { right, left_epoch, right_epoch } => (right.0, left_epoch.0, right_epoch.0),
+            _ => (0, 0, 0),
         };
         Self {
             id,
@@ -343,6 +445,9 @@ impl From<&Job> for wire::Job {
             cut_over,
             witness: witnesses.0,
             leaving_witness: witnesses.1,
+            right,
+            left_epoch,
+            right_epoch,
         }
     }
 }
@@ -361,6 +466,11 @@ impl Job {
                 let (witness, leaving_witness) = (ReplicaId(message.witness), ReplicaId(message.leaving_witness));
                 JobKind::Exchange { replica, node, witness, leaving, leaving_node, leaving_witness }
             }
+            wire::JobKind::Merge => JobKind::Merge {
+                right: ShardId(message.right),
+                left_epoch: Epoch(message.left_epoch),
+                right_epoch: Epoch(message.right_epoch),
+            },
             wire::JobKind::Unspecified => return None,
         };
         Some(Self {

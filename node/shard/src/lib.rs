@@ -16,5 +16,5 @@ pub mod session;
 mod descriptor;
 mod id;
 
-pub use descriptor::{MAX_WRITES_PER_ENTRY, ShardDescriptor, SplitError};
+pub use descriptor::{MAX_WRITES_PER_ENTRY, NotAdjacent, RangeError, ShardDescriptor, SplitError};
 pub use id::{Epoch, NodeId, ReplicaId, Role, ShardId};

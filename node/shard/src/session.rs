@@ -101,8 +101,20 @@ pub struct StoredWrite {
 pub struct Admitted {
     /// What is to be done with it.
     pub admission: Admission,
-    /// A client that was forgotten to make room, with its slots.
-    pub forgotten: Option<(ClientId, Vec<u64>)>,
+    /// Clients that were forgotten to make room, with their slots.
+    pub forgotten: Vec<Forgotten>,
+}
+
+/// A client that was forgotten, with its slots.
+pub type Forgotten = (ClientId, Vec<u64>);
+
+/// What became of the sessions of two shards that are one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Absorbed {
+    /// What the other one remembered and this one does now.
+    pub taken: Vec<StoredWrite>,
+    /// Clients that were forgotten, with their slots.
+    pub forgotten: Vec<Forgotten>,
 }
 
 /// The slot of a client's write.
@@ -114,7 +126,7 @@ pub const fn slot(sequence: u64) -> u64 {
 impl Sessions {
     /// Decides what is to be done with a write that was proposed at `now_millis`, and takes its slot if it is new.
     pub fn admit(&mut self, request: RequestId, now_millis: u64) -> Admitted {
-        let only = |admission| Admitted { admission, forgotten: None };
+        let only = |admission| Admitted { admission, forgotten: Vec::new() };
         let known = self.clients.get(&request.client);
         if let Some(there) = known.and_then(|session| session.slots.get(&slot(request.sequence))) {
             if there.sequence == request.sequence {
@@ -127,11 +139,12 @@ impl Sessions {
         if known.is_none() && request.retry {
             return only(Admission::Expired);
         }
-        let mut forgotten = None;
-        if known.is_none() && self.clients.len() >= MAX_CLIENTS {
-            forgotten = self.forget_oldest(now_millis);
-            if forgotten.is_none() {
-                return only(Admission::NoRoom);
+        let mut forgotten = Vec::new();
+        if known.is_none() {
+            // More than one where two shards became one.
+            forgotten = self.forget_down_to(MAX_CLIENTS - 1, now_millis);
+            if self.clients.len() >= MAX_CLIENTS {
+                return Admitted { admission: Admission::NoRoom, forgotten };
             }
         }
         // Leaders' clocks differ. Time does not run backwards for a client, so its latest write has its latest time, and
@@ -167,6 +180,25 @@ impl Sessions {
         })
     }
 
+    /// Takes in what another shard remembers: of two writes in a slot the later one, which says that the earlier one is over. More
+    /// clients than may be are left where they wrote of late.
+    pub fn absorb(&mut self, others: impl Iterator<Item = StoredWrite>, now_millis: u64) -> Absorbed {
+        let mut taken = Vec::new();
+        for write in others {
+            let there = self.clients.get(&write.client).and_then(|session| session.slots.get(&slot(write.sequence)));
+            if there.is_none_or(|there| there.sequence < write.sequence) {
+                self.restore(write);
+                taken.push(write);
+            }
+        }
+        for client in taken.iter().map(|write| write.client).collect::<BTreeSet<_>>() {
+            self.date_anew(client);
+        }
+        let forgotten = self.forget_down_to(MAX_CLIENTS, now_millis);
+        taken.retain(|write| self.clients.contains_key(&write.client));
+        Absorbed { taken, forgotten }
+    }
+
     /// How many clients are remembered.
     #[must_use]
     pub fn clients(&self) -> usize {
@@ -179,6 +211,26 @@ impl Sessions {
         session.last_write_millis = session.last_write_millis.max(write.at_millis);
         self.by_age.insert((session.last_write_millis, client));
         session.slots.insert(slot(write.sequence), write);
+    }
+
+    /// Dates a client by the writes that are remembered, as a replica does that reads its sessions back: the latest one may have
+    /// lost its slot.
+    fn date_anew(&mut self, client: ClientId) {
+        let Some(session) = self.clients.get_mut(&client) else { return };
+        self.by_age.remove(&(session.last_write_millis, client));
+        session.last_write_millis = session.slots.values().map(|write| write.at_millis).max().unwrap_or(0);
+        self.by_age.insert((session.last_write_millis, client));
+    }
+
+    /// Forgets the clients that were silent for longest, as long as there are more than so many and that is long enough.
+    fn forget_down_to(&mut self, clients: usize, now_millis: u64) -> Vec<Forgotten> {
+        let mut forgotten = Vec::new();
+        while self.clients.len() > clients
+            && let Some(one) = self.forget_oldest(now_millis)
+        {
+            forgotten.push(one);
+        }
+        forgotten
     }
 
     /// Forgets the client that was silent for longest, if that is long enough.

@@ -74,7 +74,7 @@ fn where_there_is_no_room_a_client_is_forgotten_only_after_a_long_silence() {
     // The first one writes again, so the second is the oldest.
     apply(&mut sessions, request(0, 6), 2, 2);
     let admitted = sessions.admit(newcomer, FORGET_AFTER_MILLIS + 1);
-    assert_eq!(admitted, Admitted { admission: Admission::New, forgotten: Some((client(1), vec![5])) });
+    assert_eq!(admitted, Admitted { admission: Admission::New, forgotten: vec![(client(1), vec![5])] });
     assert_eq!(sessions.clients(), MAX_CLIENTS);
     assert_eq!(apply(&mut sessions, retry(1, 5), FORGET_AFTER_MILLIS + 2, 3), Admission::Expired);
 }
@@ -109,4 +109,51 @@ proptest! {
         sessions.stored().for_each(|write| restored.restore(write));
         prop_assert_eq!(restored, sessions);
     }
+}
+
+fn stored(number: u64, sequence: u64, at_millis: u64) -> StoredWrite {
+    StoredWrite { client: client(number), sequence, at_millis, outcome: WriteOutcome::Written(sequence) }
+}
+
+#[test]
+fn of_two_shards_that_become_one_the_later_write_of_a_slot_is_remembered_and_the_earlier_one_refused() {
+    let mut left = Sessions::default();
+    [stored(1, 5, 10), stored(1, 6, 20)].into_iter().for_each(|write| left.restore(write));
+    let theirs = [stored(1, 5 + WINDOW, 9), stored(1, 7, 30), stored(2, 1, 40)];
+    let absorbed = left.absorb(theirs.into_iter(), 50);
+    assert_eq!(absorbed, Absorbed { taken: theirs.to_vec(), forgotten: Vec::new() });
+    let mut admit =
+        |number, sequence| left.admit(RequestId { client: client(number), sequence, retry: true }, 60).admission;
+    assert_eq!(admit(1, 5), Admission::Expired);
+    for (number, sequence) in [(1, 5 + WINDOW), (1, 6), (1, 7), (2, 1)] {
+        assert_eq!(admit(number, sequence), Admission::Repeated(WriteOutcome::Written(sequence)));
+    }
+}
+
+#[test]
+fn sessions_of_two_shards_are_the_same_when_they_are_read_back() {
+    // The later write is dated earlier: leaders' clocks differ.
+    let mut left = Sessions::default();
+    [stored(1, 5, 90), stored(2, 1, 50)].into_iter().for_each(|write| left.restore(write));
+    left.absorb([stored(1, 5 + WINDOW, 9)].into_iter(), 100);
+    let mut again = Sessions::default();
+    left.stored().for_each(|write| again.restore(write));
+    assert_eq!(again, left);
+}
+
+#[test]
+fn of_two_shards_that_become_one_only_clients_that_were_silent_for_long_are_forgotten() {
+    let most = MAX_CLIENTS as u64;
+    let mut left = Sessions::default();
+    (0..most).for_each(|number| left.restore(stored(number, 3, 1000 + number)));
+    let theirs = (most..most + 10).map(|number| stored(number, 3, FORGET_AFTER_MILLIS));
+    let absorbed = left.absorb(theirs, FORGET_AFTER_MILLIS + 1002);
+    // As old as that are three of them.
+    let forgotten: Vec<_> = (0..3).map(|number| (client(number), vec![3])).collect();
+    assert_eq!(absorbed.forgotten, forgotten);
+    assert_eq!((absorbed.taken.len(), left.clients()), (10, MAX_CLIENTS + 7));
+    let new = RequestId { client: client(99_999), sequence: 1, retry: false };
+    let admitted = left.admit(new, FORGET_AFTER_MILLIS * 3);
+    assert_eq!((admitted.admission, admitted.forgotten.len()), (Admission::New, 8));
+    assert_eq!(left.clients(), MAX_CLIENTS);
 }

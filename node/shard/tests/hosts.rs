@@ -5,6 +5,7 @@ mod crashes;
 mod fleet;
 mod half_installed;
 mod logs;
+mod merging;
 mod pitfalls;
 mod revival;
 mod witness_matrix;

@@ -240,7 +240,7 @@ impl Client {
             machine::Answer::ConditionFailed { actual, .. } => {
                 Some(Told::Outcome(Outcome::Failed { actual: actual.unwrap_or(0) }))
             }
-            machine::Answer::WrongEpoch { .. } | machine::Answer::OutOfRange => {
+            machine::Answer::WrongEpoch { .. } | machine::Answer::OutOfRange | machine::Answer::Frozen => {
                 self.routes.remove(&slot);
                 None
             }

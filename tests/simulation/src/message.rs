@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use prost::Message;
 use thermocline_engine::{KeyRange, LogicalHash};
 use thermocline_proto::replica::v1 as wire;
-use thermocline_shard::command::Write;
-use thermocline_shard::host::{Consistency, Indexed};
+use thermocline_shard::command::{Freeze, Thaw, Write};
+use thermocline_shard::host::{Consistency, FrozenShard, Indexed};
 use thermocline_shard::machine::{self, ExportedData, Snapshot, StoredRecord};
 use thermocline_shard::raft::{SnapshotMeta, Vote, message};
 use thermocline_shard::{Epoch, NodeId, ReplicaId, Role, ShardId};
@@ -40,6 +40,10 @@ pub enum Call {
     Remove(ReplicaId),
     /// What a replica held at an entry.
     Hash(ReplicaId, u64),
+    /// Have a shard frozen.
+    Freeze(ShardId, Freeze),
+    /// Have one thawed.
+    Thaw(ShardId, Thaw),
     /// Who belongs to the shard that has a key?
     Indexed(Bytes),
     /// Where is a key?
@@ -69,6 +73,10 @@ pub enum Answer {
     Refused(String),
     /// What a replica held.
     Hash(LogicalHash),
+    /// What a shard is that is frozen; `None`: not yet.
+    Frozen(Option<FrozenShard>),
+    /// Whether a shard is thawed.
+    Thawed(bool),
     /// Who belongs to a shard that is led here.
     Indexed(Indexed),
     /// Where a key is.
@@ -124,6 +132,8 @@ impl Call {
             }
             Self::Remove(replica) => ("remove", format!("{replica}").into_bytes()),
             Self::Hash(replica, index) => ("hash", format!("{replica} {index}").into_bytes()),
+            Self::Freeze(shard, freeze) => ("freeze", format!("{shard} {freeze:?}").into_bytes()),
+            Self::Thaw(shard, thaw) => ("thaw", format!("{shard} {thaw:?}").into_bytes()),
             Self::Indexed(key) => ("indexed", key.to_vec()),
             Self::Route(key) => ("route", key.to_vec()),
             Self::Write(shard, write) => ("write", format!("{shard} {write:?}").into_bytes()),

@@ -22,6 +22,7 @@ const APPLIED: u8 = 1;
 const MEMBERSHIP: u8 = 2;
 const DESCRIPTOR: u8 = 3;
 const RESIDENT: u8 = 7;
+const REMOVED: u8 = 8;
 
 /// Sees everything.
 #[derive(Default)]
@@ -73,6 +74,8 @@ pub struct Sights {
     pub shards: usize,
     /// Snapshots that were installed.
     pub snapshots: u64,
+    /// Shards that became parts of others.
+    pub merges: usize,
 }
 
 impl Observer {
@@ -95,7 +98,13 @@ impl Observer {
     /// What was seen so far.
     pub fn sights(&self) -> Sights {
         let seen = self.seen.lock();
-        Sights { elections: seen.elections.count(), shards: seen.ranges.shards(), snapshots: seen.snapshots }
+        let (elections, shards) = (seen.elections.count(), seen.ranges.shards());
+        Sights { elections, shards, snapshots: seen.snapshots, merges: seen.ranges.merges() }
+    }
+
+    /// Whether a shard is a part of another one now.
+    pub fn is_absorbed(&self, shard: ShardId) -> bool {
+        self.seen.lock().ranges.is_absorbed(shard)
     }
 
     /// Something does not hold.
@@ -237,6 +246,7 @@ impl Seen {
             };
             self.members.entry(replica).or_default().insert(id.index, Members::from(&membership));
         }
+        self.absorbed(records);
         let descriptors = of_kinds(records, DESCRIPTOR).filter_map(|(_, value)| {
             let message = wire::Descriptor::decode(value?.clone()).ok()?;
             ShardDescriptor::try_from(message).ok()
@@ -252,6 +262,21 @@ impl Seen {
             }
         }
         Ok(())
+    }
+
+    /// A shard becomes a part of another one where its replica leaves, or may not come any more, as the other one changes.
+    fn absorbed(&mut self, records: &[CallerRecord]) {
+        if of_kinds(records, DESCRIPTOR).all(|(_, value)| value.is_none()) {
+            return;
+        }
+        let leaves = |(replica, value): (ReplicaId, Option<&Bytes>)| {
+            let resident = wire::Resident::decode(value?.clone()).ok()?;
+            resident.leaving.then_some(replica)
+        };
+        let leaving = of_kinds(records, RESIDENT).filter_map(leaves);
+        let gone = leaving.chain(of_kinds(records, REMOVED).map(|(replica, _)| replica));
+        let shards: Vec<ShardId> = gone.filter_map(|replica| Some(self.replicas.get(&replica)?.0)).collect();
+        self.ranges.absorbed(shards);
     }
 
     fn advanced(&mut self, replica: ReplicaId, to: EntryId) -> Held {

@@ -10,7 +10,7 @@ fn record(kind: u8, replica: u64, value: &impl Message) -> CallerRecord {
 }
 
 fn resident(replica: u64, role: wire::Role) -> CallerRecord {
-    record(RESIDENT, replica, &wire::Resident { shard: SHARD, role: role.into(), leaving: false })
+    record(RESIDENT, replica, &wire::Resident { shard: SHARD, role: role.into(), leaving: false, absorbed: false })
 }
 
 const fn id(term: u64, index: u64) -> wire::LogId {

@@ -1,4 +1,4 @@
-//! Asks for changes: splits, moves, more and fewer replicas, another leader, shorter logs; and takes some of it back. It knows
+//! Asks for changes: splits, merges, moves, more and fewer replicas, another leader, shorter logs; and takes some of it back. It knows
 //! what the leaders know and gives every number once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,9 +9,9 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use thermocline_shard::command::{Command, Split};
-use thermocline_shard::host::Resident;
+use thermocline_shard::host::{MergeRefusal, MergeSide, Resident, may_merge};
 use thermocline_shard::job::{Job, JobChange, JobControl, JobKind, JobOutcome};
-use thermocline_shard::raft::GroupView;
+use thermocline_shard::raft::{GroupView, Member};
 use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
 
 use crate::clients::SLOTS;
@@ -37,6 +37,8 @@ pub struct Operator {
 pub struct Asked {
     /// Splits.
     pub splits: u32,
+    /// Merges.
+    pub merges: u32,
     /// Moves, additions and removals of replicas.
     pub jobs: u32,
     /// Other leaders.
@@ -113,14 +115,15 @@ impl Operator {
             return;
         }
         self.next = now + self.chance.random_range(self.leisure / 4..=self.leisure);
-        let led = leaders(nodes);
-        let shards: Vec<ShardId> = led.keys().copied().collect();
+        let all = leaders(nodes);
+        let shards: Vec<ShardId> = all.keys().copied().collect();
         let Some(shard) = shards.choose(&mut self.chance) else { return };
-        let (led, shards) = (&led[shard], shards.len());
+        let (led, shards) = (&all[shard], shards.len());
         let job = led.resident.view().jobs.running().copied();
         let said = match (self.chance.random_range(0..100), job) {
             (0..25, Some(job)) => self.control(led, nodes, &job),
-            (0..25, None) if shards < SHARDS => self.split(led, nodes),
+            (0..25, None) if shards < SHARDS && led.resident.view().jobs.frozen().is_none() => self.split(led, nodes),
+            (25..40, None) if shards > 1 => self.merge(led, &all, nodes, now),
             (25..60, None) => self.change(led, nodes, now),
             (60..80, _) => self.hand_over(led, nodes),
             (80.., _) => self.shorten(led, nodes),
@@ -162,6 +165,53 @@ impl Operator {
         propose(led, nodes, Command::Split(split));
         self.asked.splits += 1;
         Some(format!("asked of {}: a split at {at} into {right}", led.resident.shard()))
+    }
+
+    /// Has a shard absorb its right neighbour; where that is on other nodes, the neighbour is moved nearer first.
+    fn merge(
+        &mut self,
+        led: &Led,
+        all: &BTreeMap<ShardId, Led>,
+        nodes: &BTreeMap<NodeId, Node>,
+        now: u64,
+    ) -> Option<String> {
+        let left = MergeSide::of(&led.resident)?;
+        let follows = |other: &&Led| {
+            let start = other.resident.descriptor().map(|descriptor| descriptor.range.start().to_vec());
+            start.as_deref() == left.descriptor.range.end()
+        };
+        let neighbour = all.values().find(follows)?;
+        let right = MergeSide::of(&neighbour.resident)?;
+        match may_merge(&left, &right) {
+            Ok(()) => {}
+            Err(MergeRefusal::Members { .. }) => return self.approach(neighbour, &right, &left, nodes, now),
+            Err(_) => return None,
+        }
+        let (left_epoch, right_epoch) = (left.descriptor.epoch, right.descriptor.epoch);
+        let right = right.descriptor.shard;
+        self.begin(led, nodes, JobKind::Merge { right, left_epoch, right_epoch }, now);
+        self.asked.merges += 1;
+        Some(format!("asked of {}: to absorb {right}", left.descriptor.shard))
+    }
+
+    /// Moves one replica of a shard to where its neighbour has one that it lacks.
+    fn approach(
+        &mut self,
+        led: &Led,
+        from: &MergeSide,
+        to: &MergeSide,
+        nodes: &BTreeMap<NodeId, Node>,
+        now: u64,
+    ) -> Option<String> {
+        let on = |side: &MergeSide, node: NodeId| side.places().iter().any(|(there, _)| *there == node);
+        let (node, role) = to.places().into_iter().find(|(node, _)| !on(from, *node))?;
+        let leaves = |(_, member): &(&ReplicaId, &Member)| member.role == role && !on(to, member.node);
+        let (leaving, member) = from.group.members.iter().find(leaves)?;
+        let (leaving, leaving_node, replica) = (*leaving, member.node, ReplicaId(self.number()));
+        let kind = JobKind::Move { replica, node, role, leaving, leaving_node };
+        self.begin(led, nodes, kind, now);
+        self.asked.jobs += 1;
+        Some(format!("asked of {}: {kind:?}, towards its neighbour", from.descriptor.shard))
     }
 
     fn change(&mut self, led: &Led, nodes: &BTreeMap<NodeId, Node>, now: u64) -> Option<String> {

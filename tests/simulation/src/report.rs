@@ -43,8 +43,15 @@ impl fmt::Display for Report {
         writeln!(formatter, "seed={seed} hash={hash:032x} events={events} messages={messages} millis={millis}")?;
         writeln!(
             formatter,
-            "answered={answered} open={open} elections={} shards={} snapshots={} splits={} jobs={} done={done} transfers={} purges={}",
-            sights.elections, sights.shards, sights.snapshots, asked.splits, asked.jobs, asked.transfers, asked.purges,
+            "answered={answered} open={open} elections={} shards={} snapshots={} splits={} merges={} jobs={} done={done} transfers={} purges={}",
+            sights.elections,
+            sights.shards,
+            sights.snapshots,
+            asked.splits,
+            sights.merges,
+            asked.jobs,
+            asked.transfers,
+            asked.purges,
         )?;
         write!(
             formatter,

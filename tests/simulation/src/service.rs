@@ -8,7 +8,9 @@ use openraft::raft::AppendEntriesResponse;
 use thermocline_engine::KeyRange;
 use thermocline_proto::replica::v1 as wire;
 use thermocline_shard::command::Write;
-use thermocline_shard::host::{Consistency, Host, HostError, Indexed, ReadError, Resident, WriteError};
+use thermocline_shard::host::{
+    Consistency, Host, HostError, Indexed, MergingError, ReadError, Resident, WriteError,
+};
 use thermocline_shard::machine::ShardStore;
 use thermocline_shard::raft::message;
 use thermocline_shard::{NodeId, ReplicaId, ShardId};
@@ -67,6 +69,14 @@ impl Service {
                 }
             }
             Call::Hash(replica, index) => self.hash(replica, index).await,
+            Call::Freeze(shard, freeze) => {
+                let frozen = self.host.freeze(shard, &freeze).await;
+                frozen.map(Answer::Frozen).map_err(|error| not_merged(&error))
+            }
+            Call::Thaw(shard, thaw) => {
+                let thawed = self.host.thaw(shard, thaw).await;
+                thawed.map(Answer::Thawed).map_err(|error| not_merged(&error))
+            }
             Call::Indexed(key) => Ok(self.indexed(&key)),
             Call::Route(key) => Ok(self.route(&key)),
             Call::Write(shard, write) => Ok(self.write(shard, write).await),
@@ -125,12 +135,16 @@ impl Service {
 
     /// What a leader would have written down.
     fn indexed(&self, key: &[u8]) -> Answer {
-        let owner = self.host.owner(key).map(|owner| (owner.shard(), owner.replica().group()));
-        let Some((shard, group)) = owner.filter(|(_, group)| group.leads() && group.is_agreed()) else {
+        let Some(owner) = self.host.owner(key) else { return Answer::Elsewhere };
+        let (group, view) = (owner.replica().group(), owner.view());
+        let Some(descriptor) = view.descriptor.as_ref().filter(|_| view.jobs.frozen().is_none()) else {
             return Answer::Elsewhere;
         };
-        let members = group.members.keys().copied().collect();
-        Answer::Indexed(Indexed { shard, members, members_changed_at: group.members_changed_at })
+        if !group.leads() || !group.is_agreed() {
+            return Answer::Elsewhere;
+        }
+        let (shard, epoch, members) = (owner.shard(), descriptor.epoch, group.members.keys().copied().collect());
+        Answer::Indexed(Indexed { shard, epoch, members, members_changed_at: group.members_changed_at })
     }
 
     fn route(&self, key: &[u8]) -> Answer {
@@ -164,7 +178,7 @@ impl Service {
         let reading = match resident.begin_read(&KeyRange::single(key), consistency).await {
             Ok(reading) => reading,
             Err(ReadError::NotLeader { leader, .. }) => return Answer::NotLeader(node_of(&resident, leader)),
-            Err(ReadError::OutOfRange { .. }) => return Answer::Elsewhere,
+            Err(ReadError::OutOfRange { .. } | ReadError::Frozen { .. }) => return Answer::Elsewhere,
             Err(error) => return stopped(error),
         };
         let found = self.host.store().get(key);
@@ -182,6 +196,13 @@ fn node_of(resident: &Resident<Store>, replica: Option<ReplicaId>) -> Option<Nod
 
 fn stopped(error: impl std::fmt::Display) -> Answer {
     Answer::Unavailable(error.to_string())
+}
+
+fn not_merged(error: &MergingError) -> Answer {
+    match error {
+        MergingError::Refused { reason } => Answer::Refused(reason.clone()),
+        _ => stopped(error),
+    }
 }
 
 fn refused(error: &HostError) -> Answer {

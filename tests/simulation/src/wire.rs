@@ -9,10 +9,11 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use thermocline_engine::{KeyRange, LogicalHash};
-use thermocline_shard::host::{AskError, Asks, Index, Indexed};
+use thermocline_shard::command::{Freeze, Thaw};
+use thermocline_shard::host::{AskError, Asks, FrozenShard, Index, Indexed};
 use thermocline_shard::machine::Snapshot;
 use thermocline_shard::raft::{Member, SnapshotMeta, Transport, TransportError, TypeConfig, Vote, message};
-use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
+use thermocline_shard::{Epoch, NodeId, ReplicaId, Role, ShardId};
 
 use crate::message::{Answer, Call};
 use crate::network::{Broken, Network};
@@ -71,6 +72,10 @@ impl Leaders {
     }
 }
 
+const fn age(told: &Indexed) -> (Epoch, u64) {
+    (told.epoch, told.members_changed_at)
+}
+
 impl Index for Leaders {
     async fn indexed(&self, key: &[u8]) -> Option<Indexed> {
         let key = Bytes::copy_from_slice(key);
@@ -78,7 +83,7 @@ impl Index for Leaders {
         for node in &self.nodes {
             let told = self.wire.ask(*node, Call::Indexed(key.clone()), ASK).await;
             if let Ok(Answer::Indexed(told)) = told
-                && newest.as_ref().is_none_or(|newest| newest.members_changed_at < told.members_changed_at)
+                && newest.as_ref().is_none_or(|newest| age(newest) < age(&told))
             {
                 newest = Some(told);
             }
@@ -179,6 +184,20 @@ impl Asks for Wire {
 
     async fn remove(&self, on: NodeId, replica: ReplicaId) -> Result<(), AskError> {
         self.ask(on, Call::Remove(replica), ASK).await.map(drop)
+    }
+
+    async fn freeze(&self, on: NodeId, shard: ShardId, freeze: Freeze) -> Result<Option<FrozenShard>, AskError> {
+        match self.ask(on, Call::Freeze(shard, freeze), ASK).await? {
+            Answer::Frozen(frozen) => Ok(frozen),
+            other => Err(AskError::Unreachable { node: on, reason: format!("answered {other:?}") }),
+        }
+    }
+
+    async fn thaw(&self, on: NodeId, shard: ShardId, thaw: Thaw) -> Result<bool, AskError> {
+        match self.ask(on, Call::Thaw(shard, thaw), ASK).await? {
+            Answer::Thawed(thawed) => Ok(thawed),
+            other => Err(AskError::Unreachable { node: on, reason: format!("answered {other:?}") }),
+        }
     }
 
     async fn hash(&self, on: NodeId, replica: ReplicaId, index: u64) -> Result<LogicalHash, AskError> {

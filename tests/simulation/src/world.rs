@@ -256,11 +256,18 @@ impl World {
 
     /// What is not at rest.
     fn restless(&self, behind: u64) -> Option<String> {
-        let led = leaders(&self.nodes);
+        let mut led = leaders(&self.nodes);
+        led.retain(|shard, _| !self.observer.is_absorbed(*shard));
         if led.len() < self.observer.sights().shards {
             return Some(format!("only {:?} are led", led.keys()));
         }
+        if let Some(left) = self.left_behind() {
+            return Some(left);
+        }
         led.into_iter().find_map(|(shard, led)| {
+            if let Some(frozen) = led.resident.view().jobs.frozen() {
+                return Some(format!("{shard} is {frozen:?}"));
+            }
             if led.group.is_joint() {
                 return Some(format!("the members of {shard} are changing: {:?}", led.group.voters));
             }
@@ -280,6 +287,16 @@ impl World {
                     )
                 })
             })
+        })
+    }
+
+    /// A replica of a shard that is a part of another one now.
+    fn left_behind(&self) -> Option<String> {
+        self.nodes.values().find_map(|node| {
+            let all = node.host()?.all();
+            let left = all.iter().find(|resident| self.observer.is_absorbed(resident.shard()))?;
+            let (replica, shard) = (left.replica().id(), left.shard());
+            Some(format!("{replica} of {shard}, which is a part of another one, is still on {}", node.id))
         })
     }
 
@@ -318,6 +335,9 @@ impl World {
     /// Data replicas of a shard hold the same.
     fn judge_copies(&self) -> Held {
         for (shard, led) in leaders(&self.nodes) {
+            if self.observer.is_absorbed(shard) {
+                continue;
+            }
             let Some(descriptor) = led.resident.descriptor() else { continue };
             let data = led.group.members.iter().filter(|(_, member)| member.role == Role::Data);
             let hashes = data.filter_map(|(replica, member)| {

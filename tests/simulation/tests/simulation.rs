@@ -69,12 +69,14 @@ fn a_seed_replays_to_the_same_trace_in_every_process() {
 }
 
 #[test]
-fn invariants_hold_while_nodes_fail_and_shards_split_and_move() {
+fn invariants_hold_while_nodes_fail_and_shards_split_move_and_merge() {
     let runs: Vec<Run> = FIXED.iter().map(|seed| holds(*seed, SECONDS)).collect();
     let all = |figure: &str| runs.iter().map(|run| run.figure(figure)).sum::<u64>();
     // How much of a run its faults leave is up to the seed; together they must have left more.
     assert!(all("answered") >= 30 * SECONDS * FIXED.len() as u64, "the fixed seeds have too few of answered");
-    for figure in ["splits", "done", "snapshots", "transfers", "kills", "power-losses", "pauses", "cuts", "purges"] {
+    for figure in
+        ["splits", "merges", "done", "snapshots", "transfers", "kills", "power-losses", "pauses", "cuts", "purges"]
+    {
         assert!(all(figure) >= 2, "the fixed seeds have too few of {figure}");
     }
 }

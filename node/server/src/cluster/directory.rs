@@ -25,6 +25,8 @@ const ROUNDS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Somebody else changed the record meanwhile; more often than that in a row, something is wrong.
 const RACES: u32 = 50;
+/// Shards that are looked at, for whether they are parts of another one now. One is absorbed at a time.
+const ABSORBED_AT_ONCE: u64 = 16;
 
 /// Why the meta group did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -96,9 +98,6 @@ impl Directory {
     /// # Errors
     /// When the meta group does not answer.
     pub async fn publish(&self, route: &wire::IndexedShard) -> Result<(), DirectoryError> {
-        let age = |indexed: &wire::IndexedShard| {
-            (indexed.route.as_ref().map(|route| route.epoch), indexed.members_changed_at)
-        };
         let start = route.route.as_ref().map(|route| route.start.clone()).unwrap_or_default();
         for _ in 0..RACES {
             let found = self.get(index_key(&start)).await?;
@@ -107,9 +106,7 @@ impl Directory {
                 Some(found) => {
                     let known = wire::IndexedShard::decode(found.value.clone());
                     let known = known.map_err(|_| DirectoryError::Damaged("a shard of the index"))?;
-                    let same =
-                        known.route.as_ref().map(|route| route.shard) == route.route.as_ref().map(|route| route.shard);
-                    if same && age(&known) >= age(route) {
+                    if !is_newer(route, &known) {
                         return Ok(());
                     }
                     Expected::VersionEquals(found.version)
@@ -120,6 +117,25 @@ impl Directory {
             }
         }
         Err(DirectoryError::Raced)
+    }
+
+    /// Removes what is written down of shards that are parts of this one now.
+    ///
+    /// # Errors
+    /// When the meta group does not answer.
+    pub async fn forget_absorbed(&self, by: &v1::ShardRoute) -> Result<(), DirectoryError> {
+        let behind = [index_key(&by.start).as_ref(), &[0]].concat();
+        let end = if by.end.is_empty() { [FIRST_OWN_KEY, b"range0"].concat().into() } else { index_key(&by.end) };
+        for record in self.scan(behind.into(), end, false, ABSORBED_AT_ONCE).await? {
+            let known = wire::IndexedShard::decode(record.value);
+            let known = known.map_err(|_| DirectoryError::Damaged("a shard of the index"))?;
+            // A newer one has split off since.
+            if known.route.is_some_and(|known| known.epoch < by.epoch) {
+                let mutation = v1::mutation::Kind::Delete(v1::mutation::Delete { key: record.key.clone() });
+                self.write_if(record.key, Expected::VersionEquals(record.version), mutation).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The shards from the one that owns a key on, as far as they are written down.
@@ -160,10 +176,20 @@ impl Directory {
 
     /// Whether it was written.
     async fn put_if(&self, key: Bytes, value: Bytes, expected: Expected) -> Result<bool, DirectoryError> {
+        let put = v1::mutation::Put { key: key.clone(), value };
+        self.write_if(key, expected, v1::mutation::Kind::Put(put)).await
+    }
+
+    /// Whether it was written.
+    async fn write_if(
+        &self,
+        key: Bytes,
+        expected: Expected,
+        mutation: v1::mutation::Kind,
+    ) -> Result<bool, DirectoryError> {
         let ask = |mut kv: KvClient<Channel>| {
             let condition = v1::Condition { key: key.clone(), expected: Some(expected) };
-            let put = v1::mutation::Put { key: key.clone(), value: value.clone() };
-            let mutation = v1::Mutation { kind: Some(v1::mutation::Kind::Put(put)) };
+            let mutation = v1::Mutation { kind: Some(mutation.clone()) };
             let (conditions, mutations) = (vec![condition], vec![mutation]);
             // Without a number: sent twice, the second one finds its condition not to hold, which is looked at again.
             let request = v1::WriteRequest { header: Some(header()), conditions, mutations, durability: 0 };
@@ -222,6 +248,18 @@ impl Directory {
     }
 }
 
+/// Whether what a leader says is newer than what is written down. Whoever gets a key has a newer epoch than all who had it before.
+fn is_newer(said: &wire::IndexedShard, known: &wire::IndexedShard) -> bool {
+    let of = |indexed: &wire::IndexedShard| indexed.route.as_ref().map(|route| (route.shard, route.epoch));
+    match (of(said), of(known)) {
+        (Some((shard, epoch)), Some((other, then))) if shard != other => epoch > then,
+        (said_of, known_of) => {
+            let epoch = |of: Option<(u64, u64)>| of.map(|(_, epoch)| epoch);
+            (epoch(said_of), said.members_changed_at) > (epoch(known_of), known.members_changed_at)
+        }
+    }
+}
+
 fn header() -> v1::RequestHeader {
     v1::RequestHeader { own_keys: true, ..v1::RequestHeader::default() }
 }
@@ -230,4 +268,24 @@ fn within<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(CALL);
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn indexed(shard: u64, epoch: u64, members_changed_at: u64) -> wire::IndexedShard {
+        let route = v1::ShardRoute { shard, epoch, ..v1::ShardRoute::default() };
+        wire::IndexedShard { route: Some(route), members_changed_at }
+    }
+
+    #[test]
+    fn what_is_written_down_is_replaced_by_what_is_newer_alone() {
+        assert!(is_newer(&indexed(1, 4, 0), &indexed(1, 3, 9)));
+        assert!(is_newer(&indexed(1, 3, 10), &indexed(1, 3, 9)));
+        assert!(!is_newer(&indexed(1, 3, 9), &indexed(1, 3, 9)));
+        // Indices of two logs say nothing of each other.
+        assert!(is_newer(&indexed(2, 4, 1), &indexed(1, 3, 9)));
+        assert!(!is_newer(&indexed(1, 3, 9), &indexed(2, 4, 1)), "it is a part of another one by now");
+    }
 }

@@ -8,7 +8,8 @@ use thermocline_engine::{Engine, KeyRange};
 use thermocline_proto::replica::v1 as wire;
 use thermocline_proto::replica::v1::replicas_server::Replicas;
 use thermocline_proto::{CLUSTER_METADATA, NODE_METADATA};
-use thermocline_shard::host::{HostError, Resident};
+use thermocline_shard::command::Freeze;
+use thermocline_shard::host::{HostError, MergingError, Resident};
 use thermocline_shard::raft::message;
 use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
 use tonic::{Request, Response, Status, Streaming};
@@ -85,6 +86,13 @@ fn refused(error: &HostError) -> Status {
             Status::failed_precondition(chain(error))
         }
         // Not as if the node were away: what it was asked for is not done, and it is asked again.
+        _ => Status::internal(chain(error)),
+    }
+}
+
+fn not_merged(error: &MergingError) -> Status {
+    match error {
+        MergingError::Refused { .. } => Status::failed_precondition(chain(error)),
         _ => Status::internal(chain(error)),
     }
 }
@@ -210,6 +218,20 @@ impl Replicas for ReplicasService {
         let hash = hash.map_err(|error| Status::internal(chain(&error)))?;
         let sum = hash.hash.to_be_bytes().to_vec().into();
         Ok(Response::new(wire::HashReplicaResponse { sum, records: hash.records, bytes: hash.bytes }))
+    }
+
+    async fn freeze_shard(&self, request: Request<wire::FreezeShardRequest>) -> Answer<wire::FreezeShardResponse> {
+        let wire::FreezeShardRequest { shard, freeze } = request.into_inner();
+        let freeze = Freeze::try_from(freeze.unwrap_or_default());
+        let freeze = freeze.map_err(|error| Status::failed_precondition(chain(&error)))?;
+        let frozen = self.host.freeze(ShardId(shard), &freeze).await.map_err(|error| not_merged(&error))?;
+        Ok(Response::new(wire::FreezeShardResponse { frozen: frozen.as_ref().map(Into::into) }))
+    }
+
+    async fn thaw_shard(&self, request: Request<wire::ThawShardRequest>) -> Answer<wire::ThawShardResponse> {
+        let wire::ThawShardRequest { shard, thaw } = request.into_inner();
+        let thawed = self.host.thaw(ShardId(shard), thaw.unwrap_or_default().into()).await;
+        Ok(Response::new(wire::ThawShardResponse { thawed: thawed.map_err(|error| not_merged(&error))? }))
     }
 
     async fn greet(&self, request: Request<wire::GreetRequest>) -> Answer<wire::GreetResponse> {

@@ -10,10 +10,11 @@ use openraft::raft::{
 };
 use thermocline_engine::{KeyRange, LogicalHash};
 use thermocline_proto::replica::v1 as wire;
-use thermocline_shard::host::{AskError, Asks, SendRates};
+use thermocline_shard::command::{Freeze, Thaw};
+use thermocline_shard::host::{AskError, Asks, FrozenShard, SendRates};
 use thermocline_shard::machine::Snapshot;
 use thermocline_shard::raft::{Member, SnapshotMeta, Transport, TransportError, TypeConfig, Vote, message};
-use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
+use thermocline_shard::{NodeId, RangeError, ReplicaId, Role, ShardId};
 use tonic::{Code, Response, Status};
 
 use super::copies::Copies;
@@ -171,6 +172,19 @@ impl Asks for Wire {
     async fn remove(&self, on: NodeId, replica: ReplicaId) -> Result<(), AskError> {
         let request = wire::RemoveReplicaRequest { replica: replica.0 };
         self.ask(on, LONG_ASK, |mut client| async move { client.remove_replica(request).await }).await.map(drop)
+    }
+
+    async fn freeze(&self, on: NodeId, shard: ShardId, freeze: Freeze) -> Result<Option<FrozenShard>, AskError> {
+        let request = wire::FreezeShardRequest { shard: shard.0, freeze: Some((&freeze).into()) };
+        let answer = self.ask(on, ASK, |mut client| async move { client.freeze_shard(request).await }).await?;
+        let unreadable = |error: RangeError| AskError::Failed { node: on, reason: crate::telemetry::chain(&error) };
+        answer.frozen.map(|frozen| FrozenShard::try_from(frozen).map_err(unreadable)).transpose()
+    }
+
+    async fn thaw(&self, on: NodeId, shard: ShardId, thaw: Thaw) -> Result<bool, AskError> {
+        let request = wire::ThawShardRequest { shard: shard.0, thaw: Some((&thaw).into()) };
+        let answer = self.ask(on, ASK, |mut client| async move { client.thaw_shard(request).await }).await?;
+        Ok(answer.thawed)
     }
 
     async fn hash(&self, on: NodeId, replica: ReplicaId, index: u64) -> Result<LogicalHash, AskError> {

@@ -6,6 +6,8 @@ use std::future::Future;
 use parking_lot::Mutex;
 use thermocline_engine::{KeyRange, LogicalHash};
 
+use super::merging::{FrozenShard, MergingError};
+use crate::command::{Freeze, Thaw};
 use crate::{NodeId, ReplicaId, Role, ShardId};
 
 /// Why another node did not do what it was asked.
@@ -60,6 +62,28 @@ pub trait Asks: Send + Sync + 'static {
         replica: ReplicaId,
         index: u64,
     ) -> impl Future<Output = Result<LogicalHash, AskError>> + Send;
+
+    /// Has a shard frozen, if its leader is there; what it is, once the data replica there is frozen and has that synced.
+    fn freeze(
+        &self,
+        on: NodeId,
+        shard: ShardId,
+        freeze: Freeze,
+    ) -> impl Future<Output = Result<Option<FrozenShard>, AskError>> + Send;
+
+    /// Has a shard thawed, if its leader is there; whether the replica there knows that it is.
+    fn thaw(&self, on: NodeId, shard: ShardId, thaw: Thaw) -> impl Future<Output = Result<bool, AskError>> + Send;
+}
+
+impl AskError {
+    /// What a node answers that did not do what a merge needs.
+    #[must_use]
+    pub fn of_merge(node: NodeId, error: MergingError) -> Self {
+        match error {
+            MergingError::Refused { reason } => Self::Refused { node, reason },
+            other => Self::Failed { node, reason: super::chain(&other) },
+        }
+    }
 }
 
 /// How fast a replica's state may be sent to another one.

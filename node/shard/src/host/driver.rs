@@ -1,12 +1,15 @@
 //! The leader's work beside answering: it carries out the jobs of its shards, and ends changes of members that a leader before
 //! it left half done.
 
+mod merge;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use thermocline_engine::LogicalHash;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{AskError, Asks, Host, Progress, Resident, SendRate, SendRates, Step, next_step};
 use crate::command::Command;
@@ -45,6 +48,8 @@ pub(super) async fn drive<S: ShardStore, T: Transport, A: Asks>(
 ) {
     // What was done for the job of a replica's shard. Lost with the lead, and done again.
     let mut progress: BTreeMap<ReplicaId, (u64, Progress)> = BTreeMap::new();
+    // Since when this one looks after a job.
+    let mut since: BTreeMap<ReplicaId, (u64, Instant)> = BTreeMap::new();
     let mut under_way: JoinSet<(ReplicaId, u64, Progress)> = JoinSet::new();
     let mut busy: std::collections::BTreeSet<ReplicaId> = std::collections::BTreeSet::new();
     let mut ticks = tokio::time::interval(EVERY);
@@ -60,6 +65,7 @@ pub(super) async fn drive<S: ShardStore, T: Transport, A: Asks>(
         let Some(host) = host.upgrade() else { return };
         let all = host.all();
         progress.retain(|replica, _| all.iter().any(|resident| resident.replica().id() == *replica));
+        since.retain(|replica, _| all.iter().any(|resident| resident.replica().id() == *replica));
         let mut sent = BTreeMap::new();
         for resident in all {
             if !resident.replica().leads() || resident.replica().role() == Role::Witness {
@@ -83,7 +89,12 @@ pub(super) async fn drive<S: ShardStore, T: Transport, A: Asks>(
                 continue;
             };
             let known = progress.get(&replica).filter(|(id, _)| *id == job.id);
-            let done = known.map(|(_, done)| done.clone()).unwrap_or_default();
+            let mut done = known.map(|(_, done)| done.clone()).unwrap_or_default();
+            let begun = since.entry(replica).or_insert_with(|| (job.id, Instant::now()));
+            if begun.0 != job.id {
+                *begun = (job.id, Instant::now());
+            }
+            done.merging.waited = begun.1.elapsed();
             let step = next_step(job, &group, &done);
             if matches!(step, Step::Wait(_)) {
                 continue;
@@ -162,7 +173,18 @@ impl<S: ShardStore, A: Asks> Taking<S, A> {
                     Err(refused) => Err(refused.into()),
                 }
             }
-            Step::End(outcome, message) => self.end(*outcome, (*message).to_owned()).await,
+            Step::Freeze(nodes) => self.freeze(nodes).await,
+            Step::Absorb(right, replicas) => self.absorb(right, replicas).await,
+            Step::Thaw(nodes) => self.thaw(nodes).await,
+            Step::Cancel(reason) => {
+                self.done.merging.refused.get_or_insert_with(|| (*reason).to_owned());
+                let cancel = JobControl { job: self.job.id, cancel: true, ..JobControl::default() };
+                self.say(JobChange::Control(cancel)).await
+            }
+            Step::End(outcome, message) => {
+                let refused = self.done.merging.refused.clone().filter(|_| *outcome == JobOutcome::Failed);
+                self.end(*outcome, refused.unwrap_or_else(|| (*message).to_owned())).await
+            }
         }
     }
 

@@ -2,14 +2,16 @@
 //!
 //! `resident` (one replica, as services use it), `proposer` (writes become entries), `residence` (what the node remembers of its
 //! replicas), `steps` (what the leader does next for a change of members: pure), `driver` (does it), `ask` (what it asks of
-//! other nodes), `log_bounds` (what of a log may go: pure), `log_keeping` (lets it go),
-//! `missing` (makes members that a split left out), `revival` (opens anew what has stopped), `sweeping` (removes what was let go
-//! while the node was away). A replica that fails is stopped for itself: the node and its other replicas go on.
+//! other nodes), `log_bounds` (what of a log may go: pure), `log_keeping` (lets it go), `merging` and `merge_steps` (two shards
+//! become one), `missing` (makes members that a split left out), `revival` (opens anew what has stopped), `sweeping` (removes what
+//! was let go while the node was away). A replica that fails is stopped for itself: the node and its other replicas go on.
 
 mod ask;
 mod driver;
 mod log_bounds;
 mod log_keeping;
+mod merge_steps;
+mod merging;
 mod missing;
 mod proposer;
 mod removal;
@@ -24,12 +26,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use openraft::errors::Fatal;
 use parking_lot::RwLock;
 use thermocline_engine::{EngineError, KeyRange};
 use tokio::sync::mpsc;
 
 pub use ask::{AskError, Asks, SendRate, SendRates};
 pub use log_bounds::{Follower, LogBounds, LogDecision, LogFacts, decide};
+pub use merging::{FrozenShard, MergeRefusal, MergeSide, Merging, MergingError, may_merge};
 pub use proposer::{Proposer, WriteError};
 pub use resident::{Consistency, ReadError, Reading, Resident};
 pub use steps::{Progress, Step, next_step};
@@ -245,7 +249,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         if self.was_removed(replica)? {
             return Err(HostError::Removed { replica });
         }
-        let residence = Residence { shard, role, leaving: false };
+        let residence = Residence::of(shard, role);
         if let Some(replica) = range.map(|range| self.overlapping(range, residence)).transpose()?.flatten() {
             return Err(HostError::Overlap { replica });
         }
@@ -286,12 +290,28 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
     /// When it cannot be installed.
     pub async fn install(
         &self,
-        resident: &Resident<S>,
+        resident: &Arc<Resident<S>>,
         vote: Vote,
         meta: SnapshotMeta,
         snapshot: crate::machine::Snapshot,
     ) -> Result<Vote, ProposeError> {
-        Ok(resident.replica().on_snapshot(vote, meta, snapshot).await?.vote)
+        // Also those that are parts of its shard now, of which this node has not heard.
+        let overlaps = |other: &Arc<Resident<S>>| {
+            let (new, old) = (snapshot.descriptor.as_ref(), other.descriptor());
+            let overlaps = new.is_some_and(|new| old.is_some_and(|old| old.range.overlaps(&new.range)));
+            overlaps && !Arc::ptr_eq(other, resident)
+        };
+        let others: Vec<_> = self.all().into_iter().filter(overlaps).collect();
+        others.iter().for_each(|other| other.replica().replaced().begin());
+        let replica = Arc::clone(resident.replica());
+        // Goes on where the sender gives up: until it ends, nobody knows whether the others' keys are whole.
+        let installed = tokio::spawn(async move {
+            let answer = replica.on_snapshot(vote, meta, snapshot).await?;
+            others.iter().for_each(|other| other.replica().replaced().done());
+            Ok(answer.vote)
+        });
+        let stopped = |_| ProposeError::Stopped { replica: resident.replica().id(), source: Fatal::Stopped };
+        installed.await.map_err(stopped)?
     }
 
     /// Where snapshots on their way to this node wait.
@@ -385,8 +405,19 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
             })
         };
         // The later of two with the same key stays.
-        let by_start = by_start(Role::Witness).chain(by_start(Role::Data)).collect();
-        residents.by_start = by_start;
+        let by_start: BTreeMap<_, _> = by_start(Role::Witness).chain(by_start(Role::Data)).collect();
+        residents.by_start = without_absorbed(by_start);
+    }
+
+    /// Removes the replicas that the log of their neighbour has leave.
+    async fn remove_absorbed(&self) -> Result<(), HostError> {
+        for (replica, residence) in self.residences()? {
+            let is_to_go = residence.absorbed || (residence.leaving && self.resident(replica).is_some());
+            if is_to_go && let Err(error) = self.remove(replica).await {
+                tracing::warn!(replica = replica.0, error = chain(&error), "a replica that is to go is still here");
+            }
+        }
+        Ok(())
     }
 
     /// Starts what has split off on this node.
@@ -417,7 +448,35 @@ async fn hear<S: ShardStore, T: Transport>(host: Weak<Host<S, T>>, mut heard: mp
             tracing::error!(replica = news.replica.0, error = chain(&error), "a shard that split off is not started");
         }
         host.index();
+        if news.absorbed {
+            // Not here: to stop a replica takes a moment, and others have news too.
+            tokio::spawn(async move {
+                if let Err(error) = host.remove_absorbed().await {
+                    tracing::warn!(
+                        replica = news.replica.0,
+                        error = chain(&error),
+                        "a neighbour that is absorbed is still here"
+                    );
+                }
+            });
+        }
     }
+}
+
+/// Without those whose keys a neighbour has absorbed on this node and that are still about to go: of two that claim a key the
+/// one with the newer epoch has it.
+fn without_absorbed<S: ShardStore>(by_start: BTreeMap<Bytes, Arc<Resident<S>>>) -> BTreeMap<Bytes, Arc<Resident<S>>> {
+    let mut kept: BTreeMap<Bytes, Arc<Resident<S>>> = BTreeMap::new();
+    let mut last: Option<ShardDescriptor> = None;
+    for (start, resident) in by_start {
+        let Some(descriptor) = resident.descriptor() else { continue };
+        let claims = |last: &ShardDescriptor| last.range.contains(&start) && last.epoch > descriptor.epoch;
+        if !last.as_ref().is_some_and(claims) {
+            last = Some(descriptor);
+            kept.insert(start, resident);
+        }
+    }
+    kept
 }
 
 /// An error with what caused it.

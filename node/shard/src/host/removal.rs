@@ -1,13 +1,15 @@
 //! Removing a replica from a node: it stops, its data goes where no other replica here has the keys, and its number is never
 //! used again. Restartable: a mark is set first, and whoever opens the node goes on.
 
+use std::collections::BTreeMap;
+
 use thermocline_engine::KeyRange;
 use tokio::sync::oneshot;
 
 use super::{Host, HostError, chain};
 use crate::machine::{
     APPLIED, DESCRIPTOR, ExportedData, INSTALLING, JOBS, MEMBERSHIP, REMOVED, RESIDENT, Residence, SESSION, ShardStore,
-    decode_descriptor, decode_residence, encode_residence, key,
+    decode_descriptor, decode_residence, encode_residence, key, replica_of,
 };
 use crate::raft::Transport;
 use crate::{ReplicaId, Role};
@@ -38,7 +40,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
             resident.replica().replaced().begin();
             resident.replica().stop().await;
         }
-        if let Err(error) = self.take_away(replica, residence.role).await {
+        if let Err(error) = self.take_away(replica, residence).await {
             // Tried again like one that does not start.
             let left = Residence { leaving: true, ..residence };
             self.residents.write().failed.insert(replica, (left, chain(&error)));
@@ -48,8 +50,10 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         Ok(())
     }
 
-    async fn take_away(&self, replica: ReplicaId, role: Role) -> Result<(), HostError> {
-        self.wipe(replica, role).await?;
+    async fn take_away(&self, replica: ReplicaId, residence: Residence) -> Result<(), HostError> {
+        if !residence.absorbed {
+            self.wipe(replica, residence.role).await?;
+        }
         for folder in [self.place.staging.clone(), self.arriving()] {
             let folder = folder.join(replica.0.to_string());
             if let Err(error) = std::fs::remove_dir_all(&folder)
@@ -64,7 +68,8 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
 
     pub(super) fn was_removed(&self, replica: ReplicaId) -> Result<bool, HostError> {
         let removed = self.place.store.records(&[REMOVED])?;
-        let numbers: Vec<u64> = removed.iter().filter_map(|(key, _)| number(key)).collect();
+        let numbers: Vec<u64> =
+            removed.iter().filter_map(|(key, _)| replica_of(key)).map(|removed| removed.0).collect();
         let below_all = numbers.len() >= REMEMBERED && numbers.first().is_some_and(|first| replica.0 < *first);
         Ok(below_all || numbers.contains(&replica.0))
     }
@@ -75,15 +80,21 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         let descriptor = self.place.store.records(&key(DESCRIPTOR, replica))?.into_iter().next();
         let (Role::Data, Some((_, descriptor))) = (role, descriptor) else { return Ok(()) };
         let range = decode_descriptor(replica, descriptor)?.range;
-        // As they are stored: a node that is being opened has not started them all.
-        let mut kept = Vec::new();
-        for (other, residence) in self.residences()? {
-            if other != replica && residence.role == Role::Data && !residence.leaving {
-                let descriptor = self.place.store.records(&key(DESCRIPTOR, other))?.into_iter().next();
-                kept.extend(descriptor.map(|(_, value)| decode_descriptor(other, value)).transpose()?);
+        // As they are stored: a node that is being opened has not started them all. Of one moment, and before the residences: of a
+        // shard that splits meanwhile either the whole is among them, or both parts are.
+        let descriptors = self.place.store.records(&[DESCRIPTOR])?;
+        let residences: BTreeMap<ReplicaId, Residence> = self.residences()?.into_iter().collect();
+        let stays = |other: &ReplicaId| {
+            let residence =
+                residences.get(other).filter(|residence| residence.role == Role::Data && !residence.leaving);
+            *other != replica && residence.is_some()
+        };
+        let mut kept: Vec<KeyRange> = Vec::new();
+        for (key, value) in descriptors {
+            if let Some(other) = replica_of(&key).filter(stays) {
+                kept.push(decode_descriptor(other, value)?.range);
             }
         }
-        let kept: Vec<KeyRange> = kept.into_iter().map(|descriptor| descriptor.range).collect();
         for part in without(range, kept) {
             let store = std::sync::Arc::clone(&self.place.store);
             let wipe = move || store.install(&part, &ExportedData::Nothing, &[]);
@@ -115,10 +126,6 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         changes.extend(removed.into_iter().take(surplus).map(|(key, _)| (key, None)));
         self.record(changes)
     }
-}
-
-fn number(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?))
 }
 
 fn log_error(replica: ReplicaId, source: std::io::Error) -> HostError {

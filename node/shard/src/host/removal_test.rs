@@ -78,7 +78,7 @@ fn range(start: &str, end: &str) -> KeyRange {
 
 fn records(replica: u64, range: KeyRange, leaving: bool) -> [thermocline_engine::CallerRecord; 2] {
     let (replica, shard) = (ReplicaId(replica), ShardId(replica));
-    let residence = Residence { shard, role: Role::Data, leaving };
+    let residence = Residence { leaving, ..Residence::of(shard, Role::Data) };
     let descriptor = ShardDescriptor { shard, range, epoch: Epoch(1), version_base: 0 };
     [
         (key(RESIDENT, replica), Some(encode_residence(residence))),

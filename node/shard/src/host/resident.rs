@@ -51,6 +51,12 @@ pub enum ReadError {
         /// Which.
         shard: ShardId,
     },
+    /// The shard is about to become a part of its neighbour: it is to be asked again in a moment.
+    #[error("{shard} is being merged into its neighbour")]
+    Frozen {
+        /// Which.
+        shard: ShardId,
+    },
     /// The replica's state was replaced, or went, meanwhile.
     #[error("the state of {replica} is being replaced, or was during the read")]
     Replaced {
@@ -118,6 +124,10 @@ impl<S: ShardStore> Resident<S> {
         if self.replica.role() == Role::Witness {
             return Err(WriteError::NotLeader { replica: self.replica.id(), leader: self.other_leader() });
         }
+        // The log would say so too.
+        if self.view().jobs.frozen().is_some() {
+            return Ok(Answer::Frozen);
+        }
         self.proposer.write(write).await
     }
 
@@ -153,9 +163,13 @@ impl<S: ShardStore> Resident<S> {
         };
         // After the barrier: a split that came before it is in the view, and one that came after leaves what was read as new
         // as it has to be.
-        let covers = self.view().descriptor.as_ref().is_some_and(|descriptor| descriptor.range.covers(range));
-        if !covers {
+        let view = self.view();
+        if !view.descriptor.as_ref().is_some_and(|descriptor| descriptor.range.covers(range)) {
             return Err(ReadError::OutOfRange { shard: self.shard });
+        }
+        // Its neighbour may have absorbed it, and taken writes since, of which this replica's node has not heard.
+        if view.jobs.frozen().is_some() {
+            return Err(ReadError::Frozen { shard: self.shard });
         }
         Ok(Reading { resident: Arc::clone(self), state, whole_at })
     }

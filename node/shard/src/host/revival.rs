@@ -58,7 +58,7 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         let residents = self.residents.read();
         let failed = residents.failed.iter().map(|(replica, (residence, _))| (*replica, *residence));
         let ended = residents.by_id.values().filter(|resident| resident.replica().group().failed).map(|resident| {
-            let residence = Residence { shard: resident.shard(), role: resident.replica().role(), leaving: false };
+            let residence = Residence::of(resident.shard(), resident.replica().role());
             (resident.replica().id(), residence)
         });
         failed.chain(ended).collect()

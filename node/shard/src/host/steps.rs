@@ -7,12 +7,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::merge_steps::{Merging, next_merge_step};
+use super::merging::FrozenShard;
 use crate::job::{Arrival, Job, JobKind, JobOutcome};
 use crate::raft::GroupView;
 use crate::{NodeId, ReplicaId, Role};
 
 /// Entries that a learner may lack when it is compared: it has them before the comparison is answered.
-const NEAR: u64 = 128;
+pub(super) const NEAR: u64 = 128;
 /// One that did not answer for so long is not asked to lead: it may be lost for good.
 const SILENT: Duration = Duration::from_secs(10);
 /// One that did not answer for so long is not asked to lead yet: until it does nobody would.
@@ -29,6 +31,8 @@ pub struct Progress {
     pub verified: bool,
     /// Replicas whose copy was removed from their nodes.
     pub cleared: BTreeSet<ReplicaId>,
+    /// Of a merge.
+    pub merging: Merging,
 }
 
 /// The next step.
@@ -52,6 +56,14 @@ pub enum Step {
     HandOver(ReplicaId),
     /// Have a replica that is no member removed from its node.
     Clear(ReplicaId, NodeId),
+    /// Have the right neighbour frozen; ask these nodes whether it is there.
+    Freeze(BTreeSet<NodeId>),
+    /// Say in the log that the neighbour, which is frozen, is a part of the shard; with its replica beside each of the shard's.
+    Absorb(Box<FrozenShard>, Vec<(ReplicaId, ReplicaId)>),
+    /// Say in the log that the job is cancelled.
+    Cancel(&'static str),
+    /// Have the right neighbour thawed by whoever of these leads it.
+    Thaw(BTreeSet<NodeId>),
     /// Say in the log how the job ended.
     End(JobOutcome, &'static str),
 }
@@ -62,6 +74,9 @@ pub fn next_step(job: &Job, group: &GroupView, progress: &Progress) -> Step {
     if group.is_joint() {
         // Begun by a leader that is gone, or by this one a moment ago.
         return Step::Voters(group.wanted_voters());
+    }
+    if matches!(job.kind, JobKind::Merge { .. }) {
+        return next_merge_step(job, group, &progress.merging);
     }
     let arrivals = job.kind.arrivals();
     if arrivals.iter().any(|new| !group.votes(new.replica)) {

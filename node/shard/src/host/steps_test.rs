@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 use std::collections::BTreeMap;
 
 use super::*;
@@ -42,7 +42,7 @@ fn move_of(leaving: ReplicaId) -> Job {
 }
 
 fn done() -> Progress {
-    Progress { created: [NEW].into(), comparing: None, verified: true, cleared: BTreeSet::new() }
+    Progress { created: [NEW].into(), verified: true, ..Progress::default() }
 }
 
 /// What the jobs here bring.
@@ -88,6 +88,7 @@ fn play(mut job: Job, mut group: GroupView) -> Vec<Step> {
             Step::Forget(learner) => drop(group.members.remove(&learner)),
             Step::HandOver(to) => (group.leader, group.replica) = (Some(to), to),
             Step::End(..) | Step::Wait(_) => return steps,
+            other => panic!("{other:?} is of a merge"),
         }
     }
     steps

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Host, chain};
+use super::{Host, HostError, chain};
 use crate::machine::ShardStore;
-use crate::raft::{GroupView, Transport};
-use crate::{ReplicaId, ShardId};
+use crate::raft::{GroupView, ShardView, Transport};
+use crate::{Epoch, ReplicaId, ShardDescriptor, ShardId};
 
 /// A replica without a leader for so long may have been let go.
 const ALONE: Duration = Duration::from_secs(10);
@@ -19,6 +19,8 @@ const ALONE: Duration = Duration::from_secs(10);
 pub struct Indexed {
     /// The shard.
     pub shard: ShardId,
+    /// How often its range had changed.
+    pub epoch: Epoch,
     /// All of its replicas.
     pub members: BTreeSet<ReplicaId>,
     /// The entry of its log that said so; agreed upon ([`GroupView::is_agreed`]), or replicas would go that are still needed.
@@ -27,22 +29,32 @@ pub struct Indexed {
 
 /// What leaders have said of their shards.
 pub trait Index: Send + Sync {
-    /// Of the shard that has a key; `None`: it cannot be asked, or knows nothing.
+    /// Of the shard that has a key; `None`: it cannot be asked, or knows of none that has it.
     fn indexed(&self, key: &[u8]) -> impl Future<Output = Option<Indexed>> + Send;
 }
 
 impl<S: ShardStore, T: Transport> Host<S, T> {
-    /// Removes the replicas here that were let go; to be called every few seconds.
-    pub async fn sweep(&self, index: &impl Index) {
+    /// Removes the replicas here that were let go, or whose shard is a part of another one now; to be called every few seconds.
+    ///
+    /// # Errors
+    /// When what the node knows of its replicas cannot be read.
+    pub async fn sweep(&self, index: &impl Index) -> Result<(), HostError> {
         for resident in self.all() {
             let group = resident.replica().group();
-            // Not by who it believes to lead: a replica that was started anew still names its last leader.
-            if group.leads() || resident.replica().heard_ago() < ALONE {
+            // Not by who it believes to lead: a replica that was started anew still names its last leader, and one that led a shard
+            // that is part of another one now leads nobody.
+            let heard_ago = match group.leads() {
+                true => group.acknowledged_ago.unwrap_or(ALONE),
+                false => resident.replica().heard_ago(),
+            };
+            if heard_ago < ALONE {
                 continue;
             }
-            let Some(descriptor) = resident.descriptor() else { continue };
+            let view = resident.view();
+            let Some(descriptor) = &view.descriptor else { continue };
             let Some(indexed) = index.indexed(descriptor.range.start()).await else { continue };
-            if was_let_go(&group, descriptor.shard, &indexed)
+            let was_absorbed = was_absorbed(descriptor, &indexed) && !self.will_be_absorbed(&view)?;
+            if (was_let_go(&group, descriptor.shard, &indexed) || was_absorbed)
                 && let Err(error) = self.remove(group.replica).await
             {
                 tracing::warn!(
@@ -52,7 +64,21 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
                 );
             }
         }
+        Ok(())
     }
+
+    /// Whether the shard's neighbour is here too, and has not heard yet that it has absorbed it: it goes on from this data.
+    fn will_be_absorbed(&self, view: &ShardView) -> Result<bool, HostError> {
+        let Some(frozen) = view.jobs.frozen() else { return Ok(false) };
+        let residences = self.residences()?;
+        Ok(residences.iter().any(|(_, residence)| residence.shard == frozen.into && !residence.leaving))
+    }
+}
+
+/// Whether the index knows another shard that has the keys now. Whoever gets a key has a newer epoch than all who had it before,
+/// and a shard has its first key for as long as there is the shard.
+fn was_absorbed(descriptor: &ShardDescriptor, indexed: &Indexed) -> bool {
+    indexed.shard != descriptor.shard && indexed.epoch > descriptor.epoch
 }
 
 /// Whether the index knows members of the shard that are newer than what the replica knows, and it is not among them.
@@ -67,7 +93,17 @@ mod tests {
 
     fn indexed(shard: u64, members_changed_at: u64, members: &[u64]) -> Indexed {
         let members = members.iter().copied().map(ReplicaId).collect();
-        Indexed { shard: ShardId(shard), members, members_changed_at }
+        Indexed { shard: ShardId(shard), epoch: Epoch(1), members, members_changed_at }
+    }
+
+    #[test]
+    fn a_shard_is_gone_where_another_one_has_its_first_key_by_a_newer_epoch() {
+        let range = thermocline_engine::KeyRange::all();
+        let descriptor = ShardDescriptor { shard: ShardId(1), range, epoch: Epoch(5), version_base: 0 };
+        let by = |shard, epoch| Indexed { epoch: Epoch(epoch), ..indexed(shard, 41, &[8]) };
+        assert!(was_absorbed(&descriptor, &by(2, 6)));
+        assert!(!was_absorbed(&descriptor, &by(2, 5)), "of before it split off");
+        assert!(!was_absorbed(&descriptor, &by(1, 6)), "it is the shard itself");
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Answer {
     },
     /// It has a key that is not the shard's. Nothing was written.
     OutOfRange,
+    /// The shard is about to become a part of its neighbour. Nothing was written; the same request may be sent again.
+    Frozen,
     /// Whether an earlier sending was applied is no longer known. Nothing was written now.
     Expired,
     /// More clients write to the shard than it can remember. Nothing was written.
@@ -46,6 +48,8 @@ pub enum Applied {
         /// The new one.
         right: ShardDescriptor,
     },
+    /// The shard has absorbed its right neighbour: this is what it is now. Whose replica is here leaves.
+    Absorbed(ShardDescriptor),
     /// Nothing happened, and why.
     Refused(String),
 }

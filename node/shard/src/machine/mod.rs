@@ -7,6 +7,7 @@
 mod answer;
 mod hashes;
 mod memory_store;
+mod merging;
 mod records;
 mod snapshot;
 mod store;
@@ -24,15 +25,15 @@ pub use records::RecordError;
 pub(crate) use records::encode_descriptor;
 pub(crate) use records::{
     APPLIED, DESCRIPTOR, INSTALLING, JOBS, MEMBERSHIP, REMOVED, RESIDENT, Residence, SESSION, decode_descriptor,
-    decode_residence, encode_residence, key,
+    decode_residence, encode_residence, key, replica_of,
 };
-pub use snapshot::{Snapshot, SnapshotError};
+pub use snapshot::{Installed, Snapshot, SnapshotError};
 pub use store::{Exported, ExportedData, RangeOf, ShardStore, StoredRecord};
 
 use crate::command::{Command, DecodeError, Split, Write, Writes};
-use crate::job::{JobChange, Jobs};
-use crate::session::{Admission, RequestId, Sessions};
-use crate::{ReplicaId, Role, ShardDescriptor};
+use crate::job::{JobChange, JobKind, Jobs};
+use crate::session::{Admission, Forgotten, RequestId, Sessions};
+use crate::{NodeId, ReplicaId, Role, ShardDescriptor, ShardId};
 
 /// An entry of the log for the state machine.
 #[derive(Debug)]
@@ -92,6 +93,14 @@ pub enum MachineError {
         /// What is wrong.
         source: std::io::Error,
     },
+    /// The neighbour's replica on this node is not at the entry that froze it: its data is not what the shard is to go on from.
+    #[error("absorb {right}: its replica beside {replica} is not frozen for that")]
+    NotFrozen {
+        /// Whose shard absorbs.
+        replica: ReplicaId,
+        /// The neighbour.
+        right: ShardId,
+    },
     /// The replica that a snapshot was to be taken of went on meanwhile.
     #[error("a snapshot for {replica} is of a later entry than it was asked for")]
     SnapshotMoved {
@@ -109,6 +118,21 @@ pub enum MachineError {
         /// What is wrong.
         source: RecordError,
     },
+}
+
+/// Who belongs to the group that entries are applied for, as of the entries that the store has.
+pub trait Group {
+    /// What the group of a shard begins with that splits off; `None`: the split was made for other members than the group has.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    fn beginning(&self, split: &Split) -> Result<Option<Beginning>, MachineError>;
+
+    /// Where its replicas are and what they store, in order; `None`: they are changing, or one does not vote.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    fn voters(&self) -> Result<Option<Vec<(NodeId, Role)>>, MachineError>;
 }
 
 /// One replica's state machine.
@@ -218,17 +242,12 @@ impl<S: ShardStore> Machine<S> {
         &self.store
     }
 
-    /// Applies entries in their order; one answer for each. `begin` is asked where the shard splits; `None`: the split was made
-    /// for other members than the group has.
+    /// Applies entries in their order; one answer for each.
     ///
     /// # Errors
     /// When one is not understood or the store fails. The machine is not to be used again then: what was not written is
     /// applied by one that is opened anew.
-    pub fn apply(
-        &mut self,
-        steps: Vec<Step>,
-        begin: impl Fn(&Split) -> Result<Option<Beginning>, MachineError>,
-    ) -> Result<Vec<Applied>, MachineError> {
+    pub fn apply(&mut self, steps: Vec<Step>, group: &impl Group) -> Result<Vec<Applied>, MachineError> {
         if self.awaits_snapshot {
             // The records stay at the entry before the snapshot, and the snapshot is of a later one than all of these.
             return Ok(steps.iter().map(|_| Applied::Nothing).collect());
@@ -253,7 +272,18 @@ impl<S: ShardStore> Machine<S> {
                 Some(Command::Split(split)) => {
                     // What is before it belongs to the sessions that the new shard begins with.
                     self.write(std::mem::take(&mut batch), &mut applied)?;
-                    self.split(index, &split, begin(&split)?, &mut batch)?
+                    self.split(index, &split, group.beginning(&split)?, &mut batch)?
+                }
+                Some(Command::Freeze(freeze)) => {
+                    // What is before it says who belongs to the group.
+                    self.write(std::mem::take(&mut batch), &mut applied)?;
+                    self.freeze(index, &freeze, group.voters()?, &mut batch)
+                }
+                Some(Command::Thaw(thaw)) => self.thaw(thaw, &mut batch),
+                Some(Command::Absorb(absorb)) => {
+                    // What is before it belongs to the sessions that the neighbour's are added to.
+                    self.write(std::mem::take(&mut batch), &mut applied)?;
+                    self.absorb(&absorb, &mut batch)?
                 }
                 Some(Command::Begin(descriptor)) => self.begin(descriptor, &mut batch),
                 Some(Command::Job(change)) => self.change_jobs(change, &mut batch),
@@ -297,6 +327,9 @@ impl<S: ShardStore> Machine<S> {
             let now = self.descriptor.as_ref().map(|descriptor| descriptor.epoch).unwrap_or_default();
             return known(Answer::WrongEpoch { now });
         };
+        if self.jobs.frozen().is_some() {
+            return known(Answer::Frozen);
+        }
         let range = &descriptor.range;
         let mut keys = write.conditions.iter().map(Condition::key).chain(write.mutations.iter().map(Mutation::key));
         if keys.any(|key| !range.contains(key)) {
@@ -309,10 +342,7 @@ impl<S: ShardStore> Machine<S> {
             return Judged::Apply(version);
         };
         let admitted = self.sessions.admit(request, now);
-        if let Some((client, slots)) = admitted.forgotten {
-            let forgotten = slots.into_iter().map(|slot| (records::session_key(self.replica, client, slot), None));
-            batch.records.extend(forgotten);
-        }
+        batch.forget(self.replica, admitted.forgotten);
         match admitted.admission {
             Admission::New => Judged::Apply(version),
             Admission::Repeated(outcome) => known(outcome.into()),
@@ -334,6 +364,13 @@ impl<S: ShardStore> Machine<S> {
     }
 
     fn change_jobs(&mut self, change: JobChange, batch: &mut Batch) -> Applied {
+        if let JobChange::Begin(job) = &change
+            && let JobKind::Merge { right, left_epoch, .. } = job.kind
+            && !self.jobs.knows(job.id)
+            && let Some(reason) = self.cannot_merge(right, left_epoch)
+        {
+            return Applied::Refused(reason);
+        }
         if let Err(refusal) = self.jobs.change(change) {
             return Applied::Refused(refusal.to_string());
         }
@@ -366,6 +403,9 @@ impl<S: ShardStore> Machine<S> {
         if let Some(job) = self.jobs.running() {
             return Ok(Applied::Refused(format!("job {} of the shard is under way", job.id)));
         }
+        if let Some(frozen) = self.jobs.frozen() {
+            return Ok(Applied::Refused(format!("the shard is being merged into {}", frozen.into)));
+        }
         let (left, right) = match descriptor.split(split.epoch, &split.at, split.right, index) {
             Ok(parts) => parts,
             Err(refusal) => return Ok(Applied::Refused(refusal.to_string())),
@@ -393,8 +433,7 @@ impl<S: ShardStore> Machine<S> {
         }
         let mut write = |kind, value| batch.records.push((key(kind, beside), Some(value)));
         write(records::DESCRIPTOR, records::encode_descriptor(right));
-        let residence = Residence { shard: right.shard, role: self.role, leaving: false };
-        write(RESIDENT, encode_residence(residence));
+        write(RESIDENT, encode_residence(Residence::of(right.shard, self.role)));
         write(APPLIED, begin.applied);
         write(MEMBERSHIP, begin.membership);
         batch.records.extend(self.sessions.stored().map(|write| {
@@ -447,6 +486,14 @@ enum Judged {
 }
 
 impl Batch {
+    /// Forgets clients of a replica.
+    fn forget(&mut self, replica: ReplicaId, forgotten: Vec<Forgotten>) {
+        for (client, slots) in forgotten {
+            let slots = slots.into_iter().map(|slot| (records::session_key(replica, client, slot), None));
+            self.records.extend(slots);
+        }
+    }
+
     /// The answer to a request whose first sending is in the batch.
     fn first_sending(&self, request: RequestId) -> Planned {
         let same = |known: &RequestId| (known.client, known.sequence) == (request.client, request.sequence);

@@ -87,11 +87,25 @@ pub(crate) struct Residence {
     pub role: Role,
     /// It no longer takes part, and its data goes.
     pub leaving: bool,
+    /// Its data stays: it is another shard's on this node now.
+    pub absorbed: bool,
+}
+
+impl Residence {
+    /// Of a replica that takes part.
+    pub(crate) const fn of(shard: ShardId, role: Role) -> Self {
+        Self { shard, role, leaving: false, absorbed: false }
+    }
+}
+
+/// The replica whose record has a key.
+pub(crate) fn replica_of(key: &[u8]) -> Option<ReplicaId> {
+    Some(ReplicaId(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?)))
 }
 
 pub(crate) fn encode_residence(residence: Residence) -> Bytes {
-    let Residence { shard, role, leaving } = residence;
-    wire::Resident { shard: shard.0, role: wire::Role::from(role).into(), leaving }.encode_to_vec().into()
+    let Residence { shard, role, leaving, absorbed } = residence;
+    wire::Resident { shard: shard.0, role: wire::Role::from(role).into(), leaving, absorbed }.encode_to_vec().into()
 }
 
 pub(crate) fn decode_residence(replica: ReplicaId, bytes: Bytes) -> Result<Residence, RecordError> {
@@ -99,7 +113,8 @@ pub(crate) fn decode_residence(replica: ReplicaId, bytes: Bytes) -> Result<Resid
     let message = wire::Resident::decode(bytes).map_err(|source| RecordError::Message { record, replica, source })?;
     let problem = "of a role that this version does not know";
     let role = Role::known(message.role()).ok_or(RecordError::Content { record, replica, problem })?;
-    Ok(Residence { shard: ShardId(message.shard), role, leaving: message.leaving })
+    let wire::Resident { shard, role: _, leaving, absorbed } = message;
+    Ok(Residence { shard: ShardId(shard), role, leaving, absorbed })
 }
 
 pub(crate) fn decode_jobs(replica: ReplicaId, bytes: &[u8]) -> Result<Jobs, RecordError> {

@@ -6,7 +6,10 @@ use std::path::Path;
 use bytes::Bytes;
 use thermocline_engine::{CallerRecord, EngineError, KeyRange};
 
-use super::records::{self, APPLIED, DESCRIPTOR, INSTALLING, JOBS, MEMBERSHIP, RecordError, SESSION, key};
+use super::records::{
+    self, APPLIED, DESCRIPTOR, INSTALLING, JOBS, MEMBERSHIP, RESIDENT, RecordError, Residence, SESSION,
+    decode_residence, encode_residence, key, replica_of,
+};
 use super::store::{Exported, ExportedData, ShardStore};
 use super::{Machine, MachineError};
 use crate::job::Jobs;
@@ -32,6 +35,13 @@ pub struct Snapshot {
     pub of: ReplicaId,
     /// What the shard held.
     pub data: ExportedData,
+}
+
+/// What installing a snapshot did beside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Replicas on this node leave, of shards that are parts of this one now.
+    pub absorbed: bool,
 }
 
 /// Why a snapshot was not taken or not installed.
@@ -104,7 +114,7 @@ impl<S: ShardStore> Machine<S> {
     /// # Errors
     /// When it is a witness's and this one stores data: nothing was changed. When storage fails: the machine is to be opened
     /// anew, and is as it was or has nothing, which its records tell.
-    pub fn install(&mut self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+    pub fn install(&mut self, snapshot: &Snapshot) -> Result<Installed, SnapshotError> {
         let into = self.replica;
         if self.role == Role::Data && snapshot.role == Role::Witness {
             return Err(SnapshotError::OfWitness { into, of: snapshot.of });
@@ -113,12 +123,14 @@ impl<S: ShardStore> Machine<S> {
         for (key, value) in &snapshot.sessions {
             sessions.restore(records::decode_session(snapshot.of, key, value.clone())?);
         }
-        let changes = self.changed_to(snapshot, &sessions);
-        let changes =
-            changes.map_err(|source| SnapshotError::Store { attempt: "read the records", replica: into, source })?;
+        let unread = |source| SnapshotError::Store { attempt: "read the records", replica: into, source };
+        let mut changes = self.changed_to(snapshot, &sessions).map_err(unread)?;
+        let leaving = self.absorbed_by(snapshot)?;
+        let installed = Installed { absorbed: !leaving.is_empty() };
+        changes.extend(leaving);
         let written = match (self.role, self.replaced_by(snapshot)) {
-            (Role::Data, Some(range)) => self.replace(&range, snapshot, changes),
-            // No data to replace: a witness's, or a shard that has not begun.
+            (Role::Data, Some(range)) if !self.holds_the_same(snapshot) => self.replace(&range, snapshot, changes),
+            // No data to replace: a witness's, of a shard that has not begun, or what is here.
             _ => self.store.apply(&[], &mut |_| changes.clone()).and_then(|_| self.store.sync()),
         };
         written.map_err(|source| SnapshotError::Store { attempt: "install a snapshot", replica: into, source })?;
@@ -126,7 +138,39 @@ impl<S: ShardStore> Machine<S> {
         self.sessions = sessions;
         self.jobs.clone_from(&snapshot.jobs);
         self.awaits_snapshot = false;
-        Ok(())
+        Ok(installed)
+    }
+
+    /// A shard that is frozen takes no writes: a replica of it that is as far has its data. It may be its neighbour's by now, who
+    /// writes there.
+    fn holds_the_same(&self, snapshot: &Snapshot) -> bool {
+        let frozen = self.jobs.frozen();
+        frozen.is_some() && frozen == snapshot.jobs.frozen() && !self.awaits_snapshot
+    }
+
+    /// Replicas on this node of shards that this one has absorbed while it was away, as records that have them leave. Of two
+    /// shards that had a key the later one has the newer epoch.
+    fn absorbed_by(&self, snapshot: &Snapshot) -> Result<Vec<CallerRecord>, SnapshotError> {
+        let Some(new) = &snapshot.descriptor else { return Ok(Vec::new()) };
+        let into = self.replica;
+        let unread = |source| SnapshotError::Store { attempt: "read the neighbours' records", replica: into, source };
+        let mut leaving = Vec::new();
+        for (key, value) in self.store.records(&[DESCRIPTOR]).map_err(unread)? {
+            let Some(other) = replica_of(&key) else { continue };
+            let old = records::decode_descriptor(other, value)?;
+            if old.shard == new.shard || old.epoch >= new.epoch || !new.range.contains(old.range.start()) {
+                continue;
+            }
+            let found = self.store.records(&records::key(RESIDENT, other)).map_err(unread)?;
+            let Some((name, value)) = found.into_iter().next() else { continue };
+            let residence = decode_residence(other, value)?;
+            if !residence.leaving {
+                // What is not this one's now is nobody's here.
+                let absorbed = self.role == Role::Data && new.range.covers(&old.range);
+                leaving.push((name, Some(encode_residence(Residence { leaving: true, absorbed, ..residence }))));
+            }
+        }
+        Ok(leaving)
     }
 
     /// Replaces data and records. A crash half way leaves the range empty and the old records, which would say that its data

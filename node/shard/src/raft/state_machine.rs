@@ -18,9 +18,9 @@ use super::types::{
 use crate::command::Split;
 use crate::job::Jobs;
 use crate::machine::{
-    APPLIED, Applied, Beginning, Hashes, MEMBERSHIP, Machine, MachineError, ShardStore, Snapshot, Step,
+    APPLIED, Applied, Beginning, Group, Hashes, MEMBERSHIP, Machine, MachineError, ShardStore, Snapshot, Step,
 };
-use crate::{ReplicaId, Role, ShardDescriptor};
+use crate::{NodeId, ReplicaId, Role, ShardDescriptor};
 
 /// What is applied together, at most.
 const BATCH_ENTRIES: usize = 512;
@@ -65,6 +65,8 @@ pub struct News {
     pub replica: ReplicaId,
     /// Whether a shard split off: its replica on this node is to be started.
     pub split: bool,
+    /// Whether a neighbour became a part of its shard: the neighbour's replica on this node is to go.
+    pub absorbed: bool,
 }
 
 /// Who is told. It is heard after the view has changed and before anybody is answered.
@@ -137,7 +139,7 @@ impl<S: ShardStore> ReplicaStateMachine<S> {
     }
 
     /// Tells what has changed, before anybody is answered who may ask for it.
-    fn publish(&self, split: bool) {
+    fn publish(&self, split: bool, absorbed: bool) {
         let Some(now) = self.machine.as_ref().map(ShardView::of) else { return };
         let changed = self.view.send_if_modified(|view| {
             let changed = **view != now;
@@ -148,7 +150,7 @@ impl<S: ShardStore> ReplicaStateMachine<S> {
         });
         if changed {
             // Nobody listens where the node ends.
-            let _ = self.news.send(News { replica: self.source.replica, split });
+            let _ = self.news.send(News { replica: self.source.replica, split, absorbed });
         }
     }
 
@@ -183,9 +185,10 @@ impl<S: ShardStore> ReplicaStateMachine<S> {
             responders.push(responder);
         }
         let source = self.source.clone();
-        let applied = self.with_machine(move |machine| machine.apply(steps, |split| source.beginning(split))).await?;
+        let applied = self.with_machine(move |machine| machine.apply(steps, &source)).await?;
         if applied.iter().any(|one| !matches!(one, Applied::Writes(_))) {
-            self.publish(applied.iter().any(|one| matches!(one, Applied::Split { .. })));
+            let split = applied.iter().any(|one| matches!(one, Applied::Split { .. }));
+            self.publish(split, applied.iter().any(|one| matches!(one, Applied::Absorbed(_))));
         }
         for (responder, applied) in responders.into_iter().zip(applied) {
             if let Some(responder) = responder {
@@ -235,31 +238,6 @@ impl<S: ShardStore> Source<S> {
         Ok((applied, membership.unwrap_or_default()))
     }
 
-    /// What the group of a shard begins with that splits off: the members here, each by its neighbour. `None` where the split
-    /// was made for others: members have changed since, and every replica finds so at this entry.
-    fn beginning(&self, split: &Split) -> Result<Option<Beginning>, MachineError> {
-        let (_, stored) = self.position()?;
-        let beside: BTreeMap<ReplicaId, ReplicaId> = split.replicas.iter().copied().collect();
-        let now = stored.membership();
-        if !now.nodes().map(|(id, _)| id).eq(beside.keys()) {
-            return Ok(None);
-        }
-        let configs = now.get_joint_config().iter();
-        let configs = configs.map(|voters| voters.iter().filter_map(|id| beside.get(id).copied()).collect()).collect();
-        let members = now.nodes().filter_map(|(id, member)| Some((*beside.get(id)?, *member)));
-        let members: BTreeMap<ReplicaId, Member> = members.collect();
-        let unusable = |error: MembershipError| MachineError::Beside {
-            replica: self.replica,
-            source: io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
-        };
-        let membership = Membership::new(configs, members).map_err(unusable)?;
-        let first = first_log_id();
-        Ok(Some(Beginning {
-            applied: encode_log_id(&first),
-            membership: encode_membership(&StoredMembership::new(Some(first), membership)),
-        }))
-    }
-
     fn meta(&self) -> Result<SnapshotMeta, MachineError> {
         let (last_log_id, last_membership) = self.position()?;
         Ok(SnapshotMeta { last_log_id, last_membership })
@@ -301,6 +279,43 @@ impl<S: ShardStore> Source<S> {
     }
 }
 
+impl<S: ShardStore> Group for Source<S> {
+    /// The members here, each by its neighbour. Where members have changed since, every replica finds so at this entry.
+    fn beginning(&self, split: &Split) -> Result<Option<Beginning>, MachineError> {
+        let (_, stored) = self.position()?;
+        let beside: BTreeMap<ReplicaId, ReplicaId> = split.replicas.iter().copied().collect();
+        let now = stored.membership();
+        if !now.nodes().map(|(id, _)| id).eq(beside.keys()) {
+            return Ok(None);
+        }
+        let configs = now.get_joint_config().iter();
+        let configs = configs.map(|voters| voters.iter().filter_map(|id| beside.get(id).copied()).collect()).collect();
+        let members = now.nodes().filter_map(|(id, member)| Some((*beside.get(id)?, *member)));
+        let members: BTreeMap<ReplicaId, Member> = members.collect();
+        let unusable = |error: MembershipError| MachineError::Beside {
+            replica: self.replica,
+            source: io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
+        };
+        let membership = Membership::new(configs, members).map_err(unusable)?;
+        let first = first_log_id();
+        Ok(Some(Beginning {
+            applied: encode_log_id(&first),
+            membership: encode_membership(&StoredMembership::new(Some(first), membership)),
+        }))
+    }
+
+    fn voters(&self) -> Result<Option<Vec<(NodeId, Role)>>, MachineError> {
+        let (_, stored) = self.position()?;
+        let now = stored.membership();
+        if now.get_joint_config().len() != 1 || now.learner_ids().next().is_some() {
+            return Ok(None);
+        }
+        let mut places: Vec<_> = now.nodes().map(|(_, member)| (member.node, member.role)).collect();
+        places.sort_unstable();
+        Ok(Some(places))
+    }
+}
+
 impl<S: ShardStore> RaftStateMachine<TypeConfig> for ReplicaStateMachine<S> {
     type SnapshotData = SnapshotData<S>;
     type SnapshotBuilder = Source<S>;
@@ -335,7 +350,7 @@ impl<S: ShardStore> RaftStateMachine<TypeConfig> for ReplicaStateMachine<S> {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData<S>) -> io::Result<()> {
         let (expected, folder) = (meta.clone(), self.source.folder(meta));
         self.replaced.begin();
-        self.with_machine(move |machine| {
+        let installed = self.with_machine(move |machine| {
             let (found, snapshot) = match data {
                 SnapshotData::Taken(snapshot) => (None, *snapshot),
                 SnapshotData::Source(source) => {
@@ -348,9 +363,9 @@ impl<S: ShardStore> RaftStateMachine<TypeConfig> for ReplicaStateMachine<S> {
                 return Err(MachineError::SnapshotMoved { replica: machine.replica() });
             }
             Ok(machine.install(&snapshot)?)
-        })
-        .await?;
-        self.publish(false);
+        });
+        let installed = installed.await?;
+        self.publish(false, installed.absorbed);
         self.replaced.done();
         Ok(())
     }

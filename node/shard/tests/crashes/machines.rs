@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use thermocline_engine::{KeyRange, LogicalHash, Mutation};
 use thermocline_shard::command::{Command, Split, Write, Writes};
 use thermocline_shard::job::{Job, JobChange, JobKind};
-use thermocline_shard::machine::{Beginning, Machine, MachineError, MemoryStore, ShardStore, Snapshot, Step};
+use thermocline_shard::machine::{Beginning, Group, Machine, MachineError, MemoryStore, ShardStore, Snapshot, Step};
 use thermocline_shard::session::{ClientId, RequestId};
 use thermocline_shard::{Epoch, NodeId, ReplicaId, Role, ShardDescriptor, ShardId};
 
@@ -73,8 +73,17 @@ fn step(index: usize, command: &Command) -> Step {
     }
 }
 
-fn begin(_: &Split) -> Result<Option<Beginning>, MachineError> {
-    Ok(Some(Beginning { applied: Bytes::from_static(b"begin"), membership: Bytes::from_static(b"members") }))
+/// The group of the replicas here.
+struct Three;
+
+impl Group for Three {
+    fn beginning(&self, _: &Split) -> Result<Option<Beginning>, MachineError> {
+        Ok(Some(Beginning { applied: Bytes::from_static(b"begin"), membership: Bytes::from_static(b"members") }))
+    }
+
+    fn voters(&self) -> Result<Option<Vec<(NodeId, Role)>>, MachineError> {
+        Ok(Some(vec![(NodeId(1), Role::Data), (NodeId(2), Role::Data), (NodeId(3), Role::Witness)]))
+    }
 }
 
 /// The entry that a machine applies next.
@@ -88,7 +97,7 @@ fn next<S: ShardStore>(machine: &Machine<S>) -> usize {
 fn apply<S: ShardStore>(machine: &mut Machine<S>, log: &[Command], upto: usize) -> Result<(), MachineError> {
     let steps: Vec<usize> = (next(machine)..upto).collect();
     for some in steps.chunks(3) {
-        machine.apply(some.iter().map(|index| step(*index, &log[*index])).collect(), begin)?;
+        machine.apply(some.iter().map(|index| step(*index, &log[*index])).collect(), &Three)?;
     }
     Ok(())
 }
@@ -150,7 +159,7 @@ fn a_machine_that_is_killed_before_any_write_of_an_install_has_the_old_state_or_
             if again.awaits_snapshot() {
                 without_data += 1;
                 let before = state(&store);
-                again.apply(vec![step(upto, &log[upto])], begin).unwrap();
+                again.apply(vec![step(upto, &log[upto])], &Three).unwrap();
                 assert_eq!(state(&store), before, "nothing is applied to what is not there");
                 Snapshot::take(&*store, REPLICA, Role::Data, Path::new("")).unwrap_err();
             } else {

@@ -158,6 +158,16 @@ impl Fleet {
         };
     }
 
+    /// From now on a node does what a merge asks of it and does not say so; or again.
+    pub fn silence(&self, node: NodeId, silent: bool) {
+        let mut all = self.wires.silent.lock().unwrap();
+        if silent {
+            all.insert(node)
+        } else {
+            all.remove(&node)
+        };
+    }
+
     /// From now on nothing that is said to or by a node arrives, until it goes on: then all of it does.
     pub fn pause(&self, node: NodeId) {
         self.wires.paused.lock().unwrap().insert(node);
@@ -239,6 +249,47 @@ impl Fleet {
         });
         let end = end.await;
         assert_eq!(end.outcome, outcome, "{}", end.message);
+    }
+
+    /// Begins a job that makes the right shard a part of the left one.
+    pub async fn begin_merge(&self, id: u64, left: ShardId, right: ShardId) {
+        let epoch = async |shard| {
+            self.until("a shard is led and not frozen", async || {
+                let view = self.leading(shard)?.1.view();
+                view.jobs.frozen().is_none().then_some(())?;
+                Some(view.descriptor.clone()?.epoch)
+            })
+            .await
+        };
+        let (left_epoch, right_epoch) = (epoch(left).await, epoch(right).await);
+        self.begin_job(left, id, JobKind::Merge { right, left_epoch, right_epoch }).await;
+    }
+
+    /// How a job ended.
+    pub async fn outcome(&self, shard: ShardId, id: u64) -> JobOutcome {
+        self.until("the job ends", async || {
+            let view = self.leading(shard)?.1.view();
+            view.jobs.ended().find(|(job, _)| job.id == id).map(|(_, end)| end.outcome)
+        })
+        .await
+    }
+
+    /// Waits until the right shard is frozen wherever it is.
+    pub async fn frozen(&self, shard: ShardId, nodes: &[NodeId]) {
+        let is_frozen = |node: &NodeId| {
+            let resident = self.host(*node).of_shard(shard);
+            resident.is_some_and(|resident| resident.view().jobs.frozen().is_some())
+        };
+        self.until("the shard is frozen", async || nodes.iter().all(is_frozen).then_some(())).await;
+    }
+
+    /// Waits until no node has a replica of a shard any more.
+    pub async fn gone(&self, shard: ShardId) {
+        self.until("the shard is gone", async || {
+            let hosts = self.reachable();
+            hosts.iter().all(|host| host.of_shard(shard).is_none()).then_some(())
+        })
+        .await;
     }
 
     pub async fn split(&self, shard: ShardId, at: &str, right: ShardId, first: u64) {

@@ -10,7 +10,8 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use thermocline_engine::{KeyRange, LogicalHash};
-use thermocline_shard::host::{AskError, Asks, Host, Resident};
+use thermocline_shard::command::{Freeze, Thaw};
+use thermocline_shard::host::{AskError, Asks, FrozenShard, Host, Resident};
 use thermocline_shard::machine::{ShardStore, Snapshot};
 use thermocline_shard::raft::{Member, SnapshotMeta, Transport, TransportError, TypeConfig, Vote};
 use thermocline_shard::{NodeId, ReplicaId, Role, ShardId};
@@ -33,14 +34,16 @@ pub struct Between<S: ShardStore> {
     pub(super) stuck: Mutex<BTreeSet<NodeId>>,
     /// What is said to and by these arrives when they go on.
     pub(super) paused: Mutex<BTreeSet<NodeId>>,
+    /// These do what a merge asks of them, and do not say so.
+    pub(super) silent: Mutex<BTreeSet<NodeId>>,
     /// How often a hash was asked for.
     hashes: AtomicU64,
 }
 
 impl<S: ShardStore> Default for Wires<S> {
     fn default() -> Self {
-        let (hosts, cut, stuck, paused, hashes) = Default::default();
-        Self(Arc::new(Between { hosts, cut, stuck, paused, hashes }))
+        let (hosts, cut, stuck, paused, silent, hashes) = Default::default();
+        Self(Arc::new(Between { hosts, cut, stuck, paused, silent, hashes }))
     }
 }
 
@@ -225,6 +228,16 @@ impl<S: ShardStore> Asks for Wire<S> {
         let refused =
             |error: thermocline_shard::host::HostError| AskError::Refused { node: on, reason: error.to_string() };
         self.asked(on)?.remove(replica).await.map_err(refused)
+    }
+
+    async fn freeze(&self, on: NodeId, shard: ShardId, freeze: Freeze) -> Result<Option<FrozenShard>, AskError> {
+        let frozen = self.asked(on)?.freeze(shard, &freeze).await.map_err(|error| AskError::of_merge(on, error))?;
+        let silent = self.wires.silent.lock().unwrap().contains(&on);
+        Ok(frozen.filter(|_| !silent))
+    }
+
+    async fn thaw(&self, on: NodeId, shard: ShardId, thaw: Thaw) -> Result<bool, AskError> {
+        self.asked(on)?.thaw(shard, thaw).await.map_err(|error| AskError::of_merge(on, error))
     }
 
     async fn hash(&self, on: NodeId, replica: ReplicaId, index: u64) -> Result<LogicalHash, AskError> {

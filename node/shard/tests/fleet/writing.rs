@@ -48,7 +48,7 @@ impl Fleet {
         *retry = true;
         match answer {
             Ok(Ok(Answer::Written { .. })) => true,
-            Ok(Ok(Answer::WrongEpoch { .. } | Answer::OutOfRange) | Err(_)) | Err(_) => false,
+            Ok(Ok(Answer::WrongEpoch { .. } | Answer::OutOfRange | Answer::Frozen) | Err(_)) | Err(_) => false,
             Ok(Ok(answer)) => panic!("{key}: {answer:?}"),
         }
     }

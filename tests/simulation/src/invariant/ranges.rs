@@ -1,6 +1,6 @@
 //! Every key has one owner: a shard's range is one per epoch, and the newest ranges cover the keys once, without a gap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thermocline_engine::KeyRange;
 use thermocline_shard::{Epoch, ShardDescriptor, ShardId};
@@ -11,6 +11,8 @@ use super::{Held, Violation};
 #[derive(Debug, Default)]
 pub struct Ranges {
     known: BTreeMap<(ShardId, Epoch), KeyRange>,
+    /// Shards that are parts of others now.
+    absorbed: BTreeSet<ShardId>,
 }
 
 impl Ranges {
@@ -31,6 +33,23 @@ impl Ranges {
         self.tile()
     }
 
+    /// Shards became parts of others; who has their keys is told next.
+    pub fn absorbed(&mut self, shards: impl IntoIterator<Item = ShardId>) {
+        self.absorbed.extend(shards);
+    }
+
+    /// How many shards became parts of others.
+    #[must_use]
+    pub fn merges(&self) -> usize {
+        self.absorbed.len()
+    }
+
+    /// Whether a shard is a part of another one now.
+    #[must_use]
+    pub fn is_absorbed(&self, shard: ShardId) -> bool {
+        self.absorbed.contains(&shard)
+    }
+
     /// How many shards there are.
     #[must_use]
     pub fn shards(&self) -> usize {
@@ -39,7 +58,8 @@ impl Ranges {
 
     fn newest(&self) -> BTreeMap<ShardId, &KeyRange> {
         // In order of epochs: the last one of a shard stays.
-        self.known.iter().map(|((shard, _), range)| (*shard, range)).collect()
+        let there = self.known.iter().filter(|((shard, _), _)| !self.absorbed.contains(shard));
+        there.map(|((shard, _), range)| (*shard, range)).collect()
     }
 
     fn tile(&self) -> Held {
@@ -91,6 +111,25 @@ mod tests {
         ] {
             assert_eq!(Ranges::default().told(wrong).unwrap_err().invariant, "one owner per key", "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_merge_that_leaves_every_key_with_one_owner_passes_and_one_that_loses_or_doubles_keys_is_found() {
+        let two = || {
+            let mut ranges = Ranges::default();
+            ranges.told(&[shard(1, 2, "", "m"), shard(2, 2, "m", "")]).unwrap();
+            ranges
+        };
+        let mut ranges = two();
+        ranges.absorbed([ShardId(2)]);
+        ranges.told(&[shard(1, 3, "", "")]).unwrap();
+        assert_eq!((ranges.shards(), ranges.merges()), (1, 1));
+        ranges.told(&[shard(2, 2, "m", "")]).unwrap();
+        // Nobody said that the other one is a part of it now.
+        assert!(two().told(&[shard(1, 3, "", "")]).is_err());
+        let mut lost = two();
+        lost.absorbed([ShardId(2)]);
+        assert!(lost.told(&[shard(1, 3, "", "m")]).is_err());
     }
 
     #[test]

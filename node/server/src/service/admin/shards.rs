@@ -8,7 +8,7 @@ use thermocline_engine::Engine;
 use thermocline_proto::v1;
 use thermocline_proto::v1::change_shard_request::Change;
 use thermocline_shard::command::{Command, Split};
-use thermocline_shard::host::Resident;
+use thermocline_shard::host::{MergeRefusal, MergeSide, Resident, may_merge};
 use thermocline_shard::job::{Job, JobChange, JobControl, JobEnd, JobKind, JobOutcome};
 use thermocline_shard::machine::Applied;
 use thermocline_shard::raft::{GroupView, ProposeError};
@@ -91,6 +91,11 @@ pub(super) async fn change(
             let kind = changing.exchange(NodeId(order.data), NodeId(order.witness)).await?;
             changing.begin(order.job, kind, order.bytes_per_second).await?;
         }
+        Change::Merge(order) => {
+            let v1::MergeShard { job, right, right_epoch } = order;
+            let kind = changing.merge(ShardId(right), Epoch(right_epoch), job)?;
+            changing.begin(job, kind, 0).await?;
+        }
         Change::ControlJob(control) => {
             let v1::ControlJob { job, paused, bytes_per_second, cancel } = control;
             changing.say(JobChange::Control(JobControl { job, paused, bytes_per_second, cancel })).await?;
@@ -155,6 +160,33 @@ impl<'a> Changing<'a> {
         }
         let (replica, witness) = (self.new_replica().await?, self.new_replica().await?);
         Ok(JobKind::Exchange { replica, node, witness, leaving, leaving_node, leaving_witness })
+    }
+
+    /// What makes the right neighbour a part of the shard. It has the same members, so a replica of it is here.
+    fn merge(&self, right: ShardId, epoch: Epoch, job: u64) -> Result<JobKind, Status> {
+        let refused = |error: MergeRefusal| Status::failed_precondition(error.to_string());
+        let not_here = || {
+            let shard = self.descriptor.shard;
+            Status::failed_precondition(format!(
+                "{right} has no replica beside that of {shard}: shards that are merged have the same members"
+            ))
+        };
+        let left = MergeSide::of(&self.resident).ok_or_else(not_here)?;
+        let left_epoch = left.descriptor.epoch;
+        // Asked for again, when the neighbour may be gone.
+        if self.resident.view().jobs.knows(job) {
+            return Ok(JobKind::Merge { right, left_epoch, right_epoch: epoch });
+        }
+        let other = self.cluster.host.of_shard(right).and_then(|resident| MergeSide::of(&resident));
+        let other = other.ok_or_else(not_here)?;
+        let right_epoch = other.descriptor.epoch;
+        if epoch != Epoch(0) && epoch != right_epoch {
+            return Err(Status::failed_precondition(format!(
+                "{right} is at {right_epoch}, not at {epoch}: look again"
+            )));
+        }
+        may_merge(&left, &other).map_err(refused)?;
+        Ok(JobKind::Merge { right, left_epoch, right_epoch })
     }
 
     async fn new_replica(&self) -> Result<ReplicaId, Status> {
@@ -284,6 +316,7 @@ fn status(resident: &Resident<Engine>, cluster: &Cluster, tiers: &[&str]) -> v1:
         reads_per_second: tenths(reads),
         writes_per_second: tenths(writes),
         split_keys: size.split_keys.into_iter().map(split_key).collect(),
+        frozen: view.jobs.frozen().is_some(),
     }
 }
 
@@ -308,10 +341,12 @@ fn job(job: &Job, end: Option<&JobEnd>) -> v1::ShardJob {
         JobKind::Remove { .. } => "RemoveReplica",
         JobKind::Move { .. } => "MoveReplica",
         JobKind::Exchange { .. } => "ExchangeReplica",
+        JobKind::Merge { .. } => "MergeShards",
     };
-    let leaving_witness = match job.kind {
-        JobKind::Exchange { leaving_witness, .. } => leaving_witness.0,
-        _ => 0,
+    let (leaving_witness, right) = match job.kind {
+        JobKind::Exchange { leaving_witness, .. } => (leaving_witness.0, 0),
+        JobKind::Merge { right, .. } => (0, right.0),
+        _ => (0, 0),
     };
     let outcome = match end.map(|end| end.outcome) {
         None => "",
@@ -335,6 +370,7 @@ fn job(job: &Job, end: Option<&JobEnd>) -> v1::ShardJob {
         leaving: job.kind.leaving().map_or(0, |(replica, _)| replica.0),
         bytes_per_second: job.bytes_per_second,
         leaving_witness,
+        right,
         ..v1::ShardJob::default()
     }
 }

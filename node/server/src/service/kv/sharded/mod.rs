@@ -92,9 +92,17 @@ impl ShardPlane {
         let host = &self.cluster.host;
         // By the key first: by the number of the shard all replicas of the node are looked at.
         let owner = host.owner(keys.start());
-        let found = match routed.shard {
-            Some((shard, _)) => owner.filter(|owner| owner.shard() == shard).or_else(|| host.of_shard(shard)),
-            None => owner,
+        let found = match (routed.shard, owner) {
+            (Some((shard, epoch)), Some(owner)) if owner.shard() != shard => {
+                let found = host.of_shard(shard);
+                if found.is_none() && owner.descriptor().is_some_and(|descriptor| descriptor.epoch > epoch) {
+                    // It is a part of this one now.
+                    return Err(self.changed(keys.start()));
+                }
+                found
+            }
+            (Some((shard, _)), None) => host.of_shard(shard),
+            (_, owner) => owner,
         };
         let Some(resident) = found else { return Ok(Place::Elsewhere) };
         let view = resident.view();
@@ -122,6 +130,12 @@ impl ShardPlane {
     pub(super) fn changed(&self, key: &[u8]) -> Status {
         let message = format!("the shard of key {} has changed; ask for its route again", printable(key));
         self.misrouted(Status::failed_precondition(message), key)
+    }
+
+    /// The shard of a key is about to become a part of its neighbour.
+    pub(super) fn frozen(&self, key: &[u8]) -> Status {
+        let message = format!("the shard of key {} is being merged into its neighbour; try again", printable(key));
+        self.misrouted(Status::unavailable(message), key)
     }
 
     /// With what this node knows of the shard of a key; says too that nothing was done.

@@ -212,6 +212,7 @@ impl ShardPlane {
             ReadError::NotLeader { leader, .. } => on(leader),
             ReadError::Unproven { source: ReadIndexError::NoData { .. }, .. } => on(resident.replica().group().leader),
             ReadError::OutOfRange { .. } => Unread::Refused(self.changed(keys.start())),
+            ReadError::Frozen { .. } => Unread::Refused(self.frozen(keys.start())),
             ReadError::Replaced { .. } | ReadError::Unproven { .. } | ReadError::Stopped { .. } => {
                 Unread::Refused(self.misrouted(Status::unavailable(chain(&error)), keys.start()))
             }

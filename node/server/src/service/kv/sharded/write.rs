@@ -141,6 +141,7 @@ impl ShardPlane {
                 }),
             }),
             Answer::WrongEpoch { .. } | Answer::OutOfRange => Err(self.changed(key)),
+            Answer::Frozen => Err(self.frozen(key)),
             Answer::Expired => Err(Status::aborted(
                 "whether an earlier sending of this request was applied is no longer known; nothing was written now",
             )),
