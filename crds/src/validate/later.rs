@@ -1,5 +1,5 @@
-//! Fields and values that later versions will have and this one does not: their refusal says what they are for and what to
-//! write instead. None of them is in a schema; one that appears there leaves this list.
+//! Fields that later versions will have and this one does not: their refusal says what they are for and what to write instead.
+//! None of them is in a schema; one that appears there leaves this list.
 
 use super::path::{FieldPath, Step};
 
@@ -26,26 +26,12 @@ const FIELDS: [(&str, &str, &str, &str); 12] = [
     ("MigrationPolicy", "spec.windows", "limits moves to times of the day", "use `tiering: Paused` and `Auto` in turn"),
 ];
 
-/// Kind, field, values, what they are for, what to do instead.
-const VALUES: [(&str, &str, &[&str], &str, &str); 1] =
-    [("Migration", "spec.kind", &["MergeShards"], "makes one shard of two neighbours", "leave them as they are")];
-
 /// What to know of a field that a later version will have.
 pub(super) fn field(kind: &str, path: &FieldPath) -> Option<String> {
     let place = place(path);
     let (_, _, what, instead) = FIELDS.iter().find(|(of, field, _, _)| *of == kind && *field == place)?;
     let name = place.rsplit('.').next()?;
     Some(format!("`{name}` {what}, {NOT_YET}; {instead}"))
-}
-
-/// What to know of a value that a later version will have.
-pub(super) fn value(kind: &str, path: &FieldPath, value: &str) -> Option<String> {
-    let place = place(path);
-    let fits = |(of, field, values, _, _): &&(&str, &str, &[&str], &str, &str)| {
-        *of == kind && *field == place && values.contains(&value)
-    };
-    let (_, _, _, what, instead) = VALUES.iter().find(fits)?;
-    Some(format!("`{value}` {what}, {NOT_YET}; {instead}"))
 }
 
 /// The way to a field, over whatever elements of lists.
@@ -78,12 +64,6 @@ mod tests {
                 schema = if below["items"].is_object() { below["items"].take() } else { below };
             }
             assert!(schema["properties"][name].is_null(), "{kind} {path} is there: take it off the list");
-        }
-        for (kind, path, values, _, _) in VALUES {
-            let schema = schema(kind);
-            let pointer = format!("/properties/{}/enum", path.replace('.', "/properties/"));
-            let known = schema.pointer(&pointer).unwrap().as_array().unwrap();
-            assert!(values.iter().all(|value| !known.iter().any(|known| known == value)), "{kind} {path}: {known:?}");
         }
     }
 }

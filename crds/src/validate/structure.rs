@@ -165,8 +165,7 @@ impl Structure<'_> {
             && !allowed.iter().any(|allowed| allowed.0 == *text)
         {
             let allowed: Vec<&str> = allowed.iter().filter_map(|allowed| allowed.0.as_str()).collect();
-            let what = later::value(self.kind, path, text).unwrap_or_else(|| format!("{text:?} is not allowed"));
-            self.refuse(path, format!("{what}: it must be one of {}", allowed.join(", ")));
+            self.refuse(path, format!("{text:?} is not allowed: it must be one of {}", allowed.join(", ")));
         }
         let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
         if schema.min_length.is_some_and(|least| length < least) || schema.max_length.is_some_and(|most| length > most)

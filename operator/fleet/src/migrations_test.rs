@@ -225,6 +225,40 @@ fn a_job_that_the_leader_may_have_forgotten_is_not_begun_anew() {
 }
 
 #[test]
+fn a_merge_is_a_job_of_the_left_shard_and_is_told_by_how_it_ended() {
+    let merge = Change::MergeShards { left: ShardId(7), right: ShardId(8) };
+    let step = following(&merge, Desired::Run).next(&known(shard()));
+    let ask = v1::MergeShard { job: JOB, right: 8, right_epoch: 0 };
+    assert_eq!(step.ask.unwrap().change, Some(Ask::Merge(ask)));
+    let job = v1::ShardJob { job: JOB, kind: "MergeShards".to_owned(), right: 8, ..v1::ShardJob::default() };
+    let next = |desired, job: &v1::ShardJob| {
+        let mut told = shard();
+        if job.outcome.is_empty() {
+            told.job = Some(job.clone())
+        } else {
+            told.ended = vec![job.clone()]
+        }
+        let slow = Following { bytes_per_second: 0, ..following(&merge, desired) };
+        slow.next(&known(told))
+    };
+    let step = next(Desired::Run, &job);
+    assert_eq!((step.phase, step.ask), (MigrationPhase::Running, None));
+    assert_eq!(next(Desired::Pause, &job).ask, None, "it is a matter of seconds");
+    assert!(
+        matches!(next(Desired::Cancel, &job).ask.unwrap().change, Some(Ask::ControlJob(control)) if control.cancel)
+    );
+    let absorbed = v1::ShardJob { cut_over: true, ..job.clone() };
+    let late = next(Desired::Cancel, &absorbed);
+    assert!(late.ask.is_none() && late.refused.unwrap().contains("too late"));
+    let ended = |outcome: &str| v1::ShardJob { outcome: outcome.to_owned(), message: "why".to_owned(), ..job.clone() };
+    assert_eq!(next(Desired::Run, &ended("Done")).phase, MigrationPhase::Completed);
+    assert_eq!(next(Desired::Cancel, &ended("Cancelled")).phase, MigrationPhase::Cancelled);
+    let failed = next(Desired::Run, &ended("Failed"));
+    assert_eq!((failed.phase, failed.words.as_str()), (MigrationPhase::Failed, "why"));
+    assert_eq!(next(Desired::Run, &ended("Cancelled")).phase, MigrationPhase::Failed);
+}
+
+#[test]
 fn a_leader_is_handed_over_and_a_shard_split_until_it_shows() {
     let lead = Change::TransferLeader { shard: ShardId(7), from: NodeId(1), to: NodeId(2) };
     let step = following(&lead, Desired::Run).next(&known(shard()));

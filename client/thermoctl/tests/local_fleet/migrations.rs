@@ -154,6 +154,54 @@ async fn a_replica_that_a_person_moves_is_on_the_other_node_and_gone_from_the_fi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_a_person_splits_and_merges_again_loses_nothing_that_is_written_meanwhile() {
+    let fleet = Fleet::new();
+    replicated(&fleet, 3);
+    let client = fleet.client().await;
+    whole(&client, FIRST).await;
+    fill(&client).await;
+    let (stop, told) = tokio::sync::watch::channel(false);
+    let writer = client.clone();
+    let writing = tokio::spawn(async move {
+        let mut written = 0;
+        while !*told.borrow() {
+            // On both sides of where the shard is split, one after the other.
+            let side = if written % 2 == 0 { "key000" } else { "key150" };
+            writer.put(format!("{side}-{written:06}"), "value").await.unwrap();
+            written += 1;
+        }
+        written
+    });
+    apply(&fleet, "split", &format!("kind: SplitShard, shard: {FIRST}, at: key100"));
+    until_phase(&fleet, "split", "Completed").await;
+    whole(&client, FIRST).await;
+    let led = async || {
+        let told = statuses(&client).await;
+        let led = told.iter().flat_map(|status| &status.shards).filter(|shard| shard.leads && shard.shard != 0);
+        led.map(|shard| (shard.shard, shard.start.clone(), shard.frozen)).collect::<Vec<_>>()
+    };
+    apply(&fleet, "merge", &format!("kind: MergeShards, shard: {FIRST}"));
+    let done = until_phase(&fleet, "merge", "Completed").await;
+    assert_eq!(condition(&done, "Complete")["message"], "the shards are one");
+    let begun = Instant::now();
+    while led().await != [(FIRST, Default::default(), false)] {
+        assert!(begun.elapsed() < PATIENCE, "there is more than one: {:?}", led().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stop.send(true).unwrap();
+    let written = writing.await.unwrap();
+    assert!(written > 0);
+    assert_filled(&client).await;
+    for number in 0..written {
+        let side = if number % 2 == 0 { "key000" } else { "key150" };
+        assert!(client.get(format!("{side}-{number:06}")).await.unwrap().is_some(), "{number}");
+    }
+    apply(&fleet, "alone", &format!("kind: MergeShards, shard: {FIRST}"));
+    let waits = until_so(&fleet, "it waits", "alone", |status| !status["conditions"].is_null()).await;
+    assert_eq!(waits["status"]["phase"], "Pending", "there is no shard behind it but the index");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_planner_proposes_waits_for_approval_and_expires_without_it() {
     let fleet = Fleet::new();
     replicated(&fleet, 4);

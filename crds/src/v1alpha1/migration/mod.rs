@@ -66,8 +66,8 @@ pub const PLANNER: &str = "planner";
     .message("at and atBase64 are for SplitShard alone"))]
 #[x_kube(validation = Rule::new("!(has(self.at) && has(self.atBase64))")
     .message("the key must be given as text (at) or in Base64 (atBase64), not both"))]
-#[x_kube(validation = by_kind("self.kind != 'SplitShard' || !has(self.shard) || self.shard != 0")
-    .message("shard 0 keeps the index of shards and cannot be split: choose another"))]
+#[x_kube(validation = by_kind("!(self.kind in ['SplitShard', 'MergeShards']) || !has(self.shard) || self.shard != 0")
+    .message("shard 0 keeps the index of shards and can be neither split nor merged: choose another"))]
 #[x_kube(validation = by_kind("self.kind in ['ChangeTier', 'MoveReplica', 'AddReplica'] || !has(self.bytesPerSecond)")
     .message("bytesPerSecond is for kinds that copy data: ChangeTier, MoveReplica and AddReplica"))]
 #[x_kube(validation = Rule::new("has(self.from) == has(oldSelf.from) && has(self.role) == has(oldSelf.role) && has(self.at) == has(oldSelf.at) && has(self.atBase64) == has(oldSelf.atBase64)")
@@ -159,6 +159,8 @@ pub enum MigrationKind {
     TransferLeader,
     /// A shard becomes two.
     SplitShard,
+    /// A shard and the one behind it become one, the first one. Both must be on the same nodes.
+    MergeShards,
 }
 
 /// What a replica does.

@@ -59,6 +59,11 @@ pub enum Move {
         /// The first key of the new one; `None`: one in the middle.
         at: Option<Vec<u8>>,
     },
+    /// A shard and the one behind it become one.
+    MergeShards {
+        /// The first one, which stays.
+        shard: u64,
+    },
 }
 
 /// A [`MigrationSpec`] that can be followed.
@@ -128,6 +133,7 @@ impl TryFrom<&MigrationSpec> for Move {
                 let at = bound("atBase64", spec.at.as_ref(), spec.at_base64.as_ref());
                 Self::SplitShard { shard: shard()?, at: at.map_err(|error| wrong("spec.at", error.to_string()))? }
             }
+            MigrationKind::MergeShards => Self::MergeShards { shard: shard()? },
         })
     }
 }
@@ -142,7 +148,8 @@ impl Move {
             | Self::AddReplica { shard, .. }
             | Self::RemoveReplica { shard, .. }
             | Self::TransferLeader { shard, .. }
-            | Self::SplitShard { shard, .. } => Some(*shard),
+            | Self::SplitShard { shard, .. }
+            | Self::MergeShards { shard } => Some(*shard),
         }
     }
 }

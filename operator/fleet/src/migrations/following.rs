@@ -1,6 +1,6 @@
 //! From where a move begins to its end: what its shard's leader is asked next, and what is told.
 //!
-//! A replica that comes or goes is a job of the leader's, known by its number for as long as it runs and a while after. A leader
+//! A replica that comes or goes and a merge are jobs of the leader's, known by their numbers for as long as they run and a while after. A leader
 //! that goes elsewhere and a split are calls, seen by what came of them.
 
 use thermocline_crds::v1alpha1::{Desired, MigrationPhase};
@@ -13,6 +13,8 @@ use crate::rebalance::{Known, is_lost, led};
 
 /// A learner that lacks no more entries than this is being compared.
 const NEAR: u64 = 128;
+/// The kind of a job that merges.
+const MERGE: &str = "MergeShards";
 /// Ended jobs that a leader remembers.
 const REMEMBERED: usize = 8;
 
@@ -145,6 +147,8 @@ impl Following<'_> {
             Change::MoveReplica { exchange: Some(_), .. } => {
                 Ask::ExchangeReplica(v1::ExchangeReplica { job, data: from?, witness: to?, bytes_per_second })
             }
+            // Whatever it is by now: the leader looks whether it may.
+            Change::MergeShards { right, .. } => Ask::Merge(v1::MergeShard { job, right: right.0, right_epoch: 0 }),
             Change::MoveReplica { .. } => {
                 Ask::MoveReplica(v1::MoveReplica { job, from: from?, to: to?, bytes_per_second })
             }
@@ -167,12 +171,13 @@ impl Following<'_> {
                 control.cancel = true;
             }
             Desired::Cancel | Desired::Pause if job.cut_over => {
-                step.refused = Some(format!(
-                    "{:?} is too late: the members of the shard have changed, and what is left of the move is done",
-                    self.desired
-                ));
+                let what = if job.kind == MERGE { "shards are one" } else { "members of the shard have changed" };
+                step.refused =
+                    Some(format!("{:?} is too late: the {what}, and what is left of the move is done", self.desired));
             }
             Desired::Cancel => control.cancel = true,
+            // It is a matter of seconds.
+            Desired::Pause if job.kind == MERGE => {}
             Desired::Pause if !job.paused => control.paused = Some(true),
             Desired::Run if job.paused => control.paused = Some(false),
             _ => {}
@@ -191,6 +196,11 @@ impl Following<'_> {
     fn ended(&self, known: &Known, ended: &v1::ShardJob) -> Step {
         let fresh = |node: u64| known.get(&node).filter(|heard| heard.is_fresh());
         match ended.outcome.as_str() {
+            "Done" if ended.kind == MERGE => step(MigrationPhase::Completed, 100, "the shards are one".to_owned()),
+            "Cancelled" if ended.kind == MERGE && self.desired == Desired::Cancel => {
+                step(MigrationPhase::Cancelled, 0, "cancelled; both shards are as before".to_owned())
+            }
+            _ if ended.kind == MERGE => step(MigrationPhase::Failed, 0, ended.message.clone()),
             "Done" if ended.leaving == 0 => step(MigrationPhase::Completed, 100, "the new replica votes".to_owned()),
             "Done" => match fresh(ended.from) {
                 Some(source) if source.status.shards.iter().any(|shard| shard.replica == ended.leaving) => {
@@ -246,6 +256,8 @@ fn stage(told: &v1::ShardStatus, job: &v1::ShardJob) -> (MigrationPhase, i32, &'
     let arriving = told.members.iter().find(is_new).filter(|_| job.to != 0);
     let arrived = job.to == 0 || arriving.is_some_and(|member| member.votes);
     match arriving {
+        _ if job.kind == MERGE && job.cut_over => (Running, 95, "the shards are one"),
+        _ if job.kind == MERGE => (Running, 50, "the shard behind it is about to become a part of it"),
         _ if arrived && job.leaving != 0 && !leaves => (Running, 97, "the copy that was replaced is removed"),
         _ if arrived && job.to != 0 => (Running, 95, "the new replica votes, and the old one goes"),
         _ if job.cut_over => (Running, 90, "the members change"),

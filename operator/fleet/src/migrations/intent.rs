@@ -1,5 +1,7 @@
 //! What a Migration does, in the planner's terms: names become numbers, by what is known now.
 
+use std::collections::BTreeSet;
+
 use thermocline_crds::v1alpha1::{Move, ReplicaRole};
 use thermocline_planner::fleet::Role;
 use thermocline_planner::{Change, NodeId, ReplicaId, ShardId};
@@ -37,9 +39,35 @@ pub fn change(item: &Item, known: &Known) -> Change {
             let from = from.as_ref().map_or(leads, |from| node(from.as_str()));
             Change::TransferLeader { shard, from, to: node(to.as_str()) }
         }
+        Move::MergeShards { .. } => Change::MergeShards { left: shard, right: follower(told, known) },
         Move::SplitShard { at, .. } => Change::SplitShard { shard, at: at.clone().unwrap_or_default() },
         // No move of a shard.
         Move::ChangeTier { .. } => Change::SplitShard { shard: ShardId(NONE), at: Vec::new() },
+    }
+}
+
+/// The shard behind one; the index of shards, which is the last one, stays alone.
+fn follower(told: Option<&v1::ShardStatus>, known: &Known) -> ShardId {
+    let end = told.map(|told| &told.end).filter(|end| !end.is_empty());
+    let fresh = known.values().filter(|heard| heard.is_fresh());
+    let mut shards = fresh.flat_map(|heard| &heard.status.shards).filter(|status| status.leads);
+    let found = end.and_then(|end| shards.find(|status| status.start == *end));
+    ShardId(found.map_or(NONE, |status| status.shard))
+}
+
+/// What keeps two shards from becoming one, as far as their leaders say; the left one's leader looks again.
+#[must_use]
+pub fn apart(known: &Known, left: ShardId, right: ShardId) -> Option<String> {
+    let places = |told: &v1::ShardStatus| -> BTreeSet<(u64, bool)> {
+        told.members.iter().map(|member| (member.node, member.witness)).collect()
+    };
+    let (one, other) = (led(known, left.0)?, led(known, right.0).filter(|_| right.0 != NONE));
+    match other {
+        None => Some(format!("there is no shard behind {left} that could become a part of it, or nobody leads it")),
+        Some(other) if places(one) != places(other) => {
+            Some(format!("{right} is not on the same nodes as {left}: move its replicas there first"))
+        }
+        Some(_) => None,
     }
 }
 

@@ -77,9 +77,9 @@ impl Item {
     }
 
     /// Whether it hangs on the policy's mode: not what a person asks for, a drain among it, not what restores copies, and not a
-    /// split, which moves nothing.
+    /// split or a merge, which move nothing.
     fn can_wait(&self) -> bool {
-        let splits = matches!(self.valid.what, Move::SplitShard { .. });
+        let splits = matches!(self.valid.what, Move::SplitShard { .. } | Move::MergeShards { .. });
         let declared = !self.planner_made || self.reason().is_declared();
         !declared && self.valid.priority != MigrationPriority::Critical && !splits
     }

@@ -25,7 +25,7 @@ pub use following::{AskState, Following, Step};
 pub use forecast::result;
 pub use forecast::told as forecast_told;
 pub use identity::job_of;
-pub use intent::change;
+pub use intent::{apart, change};
 pub use item::{Item, items};
 pub use planned::moves;
 pub use proposals::{Proposed, overtaken, proposed};

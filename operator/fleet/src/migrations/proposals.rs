@@ -122,9 +122,9 @@ fn spec(proposal: &Proposal, known: &Known, cluster: &str) -> Option<MigrationSp
             spec.kind = MigrationKind::SplitShard;
             (spec.at, spec.at_base64) = key_fields(at);
         }
-        Change::AddReplica { role: Role::Learner, .. } | Change::MergeShards { .. } | Change::ChangeTier { .. } => {
-            return None;
-        }
+        // The one behind it when it begins.
+        Change::MergeShards { .. } => spec.kind = MigrationKind::MergeShards,
+        Change::AddReplica { role: Role::Learner, .. } | Change::ChangeTier { .. } => return None,
     }
     Some(spec)
 }
@@ -143,6 +143,7 @@ fn base(spec: &MigrationSpec) -> String {
         MigrationKind::RemoveReplica => "remove-replica",
         MigrationKind::TransferLeader => "transfer-leader",
         MigrationKind::SplitShard => "split-shard",
+        MigrationKind::MergeShards => "merge-shards",
         MigrationKind::ChangeTier => "change-tier",
     };
     let what = (&spec.cluster, &spec.from, &spec.to, &spec.role, &spec.at, &spec.at_base64);

@@ -9,7 +9,7 @@ use thermocline_planner::policy::{Abilities, Mode, Policies, Policy, Replication
 use crate::desired::Desired;
 
 /// What the nodes can carry out.
-const ABILITIES: Abilities = Abilities { exchanges: true, read_replicas: false, merges: false, tier_changes: false };
+const ABILITIES: Abilities = Abilities { exchanges: true, read_replicas: false, merges: true, tier_changes: false };
 
 /// The policies of the pools.
 #[must_use]

@@ -152,7 +152,7 @@ pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment)
         }
     }
     let mut parts = FleetParts { nodes, ..FleetParts::default() };
-    for (told, by) in shards.values() {
+    for (told, by) in without_absorbed(shards.into_values().collect()) {
         let shard = shard(told, &pool_of(by), by, known);
         // A node of which nothing at all is known leaves the planner nothing to judge by.
         if shard.replicas.iter().all(|replica| parts.nodes.iter().any(|node| node.id == replica.node)) {
@@ -172,12 +172,32 @@ pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment)
     parts.history.extend(moves.ended.iter().map(|(_, ended)| ended.clone()));
     for (_, record) in &moves.ended {
         if let Some(shard) = parts.shards.iter_mut().find(|shard| shard.id == record.change.shard()) {
-            let splits = matches!(record.change, Change::SplitShard { .. });
-            let last = if splits { &mut shard.times.last_split } else { &mut shard.times.last_move };
+            let last = match record.change {
+                Change::SplitShard { .. } => &mut shard.times.last_split,
+                Change::MergeShards { .. } => &mut shard.times.last_merge,
+                _ => &mut shard.times.last_move,
+            };
             *last = (*last).max(Some(record.ended));
         }
     }
     parts
+}
+
+/// Without the shards that are parts of others now, of which a node that was away has not heard: of two that claim a key the one with
+/// the newer epoch has it.
+fn without_absorbed<'a>(mut shards: Vec<(&'a v1::ShardStatus, &'a Heard)>) -> Vec<(&'a v1::ShardStatus, &'a Heard)> {
+    shards.sort_by(|(one, _), (other, _)| (&one.start, other.epoch).cmp(&(&other.start, one.epoch)));
+    let mut kept: Vec<(&v1::ShardStatus, &Heard)> = Vec::new();
+    for (told, by) in shards {
+        let claims = |(last, _): &(&v1::ShardStatus, &Heard)| {
+            let reaches = last.end.is_empty() || told.start < last.end;
+            reaches && last.epoch > told.epoch
+        };
+        if !kept.last().is_some_and(claims) {
+            kept.push((told, by));
+        }
+    }
+    kept
 }
 
 fn running(change: Change) -> OpenMove {
@@ -295,7 +315,8 @@ fn shard(told: &v1::ShardStatus, pool: &str, by: &Heard, known: &Known) -> Shard
     let ranks: BTreeMap<&str, u32> =
         known.values().flat_map(|heard| &heard.status.tiers).map(|tier| (tier.name.as_str(), tier.rank)).collect();
     let bytes = told.bytes.iter().filter_map(|of| Some((rank(*ranks.get(of.tier.as_str())?), of.bytes)));
-    let last_move = told.ended.iter().map(|job| Moment(job.ended_at_ms)).max();
+    let moves = told.ended.iter().filter(|job| job.kind != "MergeShards");
+    let last_move = moves.map(|job| Moment(job.ended_at_ms)).max();
     Shard {
         id: ShardId(told.shard),
         pool: pool.into(),
@@ -335,6 +356,7 @@ fn change(told: &v1::ShardStatus, job: &v1::ShardJob) -> Change {
     match job.kind.as_str() {
         "AddReplica" => Change::AddReplica { shard, role, to },
         "RemoveReplica" => Change::RemoveReplica { shard, replica, role, from },
+        "MergeShards" => Change::MergeShards { left: shard, right: ShardId(job.right) },
         _ => {
             let exchange = Some(ReplicaId(job.leaving_witness)).filter(|witness| witness.0 != 0);
             Change::MoveReplica { shard, replica, role, from, to, exchange }

@@ -281,6 +281,52 @@ fn a_shard_that_was_busy_for_long_enough_is_split_where_its_requests_are_halved(
 }
 
 #[test]
+fn small_neighbours_are_merged_once_they_have_been_idle_for_an_hour_and_the_index_stays_alone() {
+    let members = [(10, 1, false), (11, 2, false), (12, 3, true)];
+    let ranged = |number, start: &[u8], end: &[u8]| v1::ShardStatus {
+        start: start.to_vec().into(),
+        end: end.to_vec().into(),
+        ..shard(number, 10, true, &members)
+    };
+    let mut nodes = three_nodes(ranged(1, b"", b"m"));
+    nodes[0].status.shards.extend([ranged(2, b"m", b"\xff\xff"), ranged(0, b"\xff\xff", b"")]);
+    let (desired, mut memory) = (desired(3), BusyShards::default());
+    let mut planned_at = |nodes: &[Heard], now: Moment| {
+        let mut parts = fleet_parts(&desired, &named(nodes.to_vec()), &Moves::default(), now);
+        memory.observe(&parts.shards, &policies(&desired), now);
+        memory.tell(&mut parts.shards);
+        let state = FleetState::new(parts).unwrap();
+        let proposals = plan(&state, &policies(&desired), now).proposals.into_iter().map(|proposal| proposal.change);
+        proposals.filter(|change| matches!(change, Change::MergeShards { .. })).collect::<Vec<_>>()
+    };
+    assert_eq!(planned_at(&nodes, NOW), []);
+    let mut busy = nodes.clone();
+    busy[0].status.shards[1].reads_per_second = 500.0;
+    let busy_at = NOW + Duration::from_secs(600);
+    assert_eq!(planned_at(&busy, busy_at), []);
+    assert_eq!(planned_at(&nodes, NOW + Duration::from_secs(3601)), [], "it was busy meanwhile");
+    let merge = Change::MergeShards { left: ShardId(1), right: ShardId(2) };
+    assert_eq!(planned_at(&nodes, busy_at + Duration::from_secs(3601)), [merge]);
+}
+
+#[test]
+fn a_shard_that_is_a_part_of_another_one_now_is_left_out_whoever_still_speaks_of_it() {
+    let members = [(10, 1, false), (11, 2, false), (12, 3, true)];
+    let merged = v1::ShardStatus { start: Default::default(), end: Default::default(), epoch: 9, ..held(10) };
+    let mut nodes = three_nodes(merged);
+    // As it was before, on a node that is away.
+    nodes[1].status.shards.push(v1::ShardStatus {
+        start: b"m".to_vec().into(),
+        end: Default::default(),
+        epoch: 8,
+        ..shard(2, 21, false, &members)
+    });
+    let parts = fleet_parts(&desired(3), &named(nodes), &Moves::default(), NOW);
+    assert_eq!(parts.shards.iter().map(|shard| shard.id).collect::<Vec<_>>(), [ShardId(1)]);
+    FleetState::new(parts).unwrap();
+}
+
+#[test]
 fn a_shard_takes_of_its_leaders_processors_what_its_requests_are_of_all() {
     let used = |reads, leads| v1::ShardStatus { reads_per_second: reads, leads, ..v1::ShardStatus::default() };
     let status = v1::NodeStatus {

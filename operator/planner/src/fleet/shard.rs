@@ -80,6 +80,8 @@ pub struct ShardTimes {
     pub last_merge: Option<Moment>,
     /// When one of its members or its leader last moved.
     pub last_move: Option<Moment>,
+    /// When it was last more than idle, as far as that is watched; of one that was not watched before: since when it is.
+    pub last_busy: Option<Moment>,
 }
 
 /// A member of a shard.

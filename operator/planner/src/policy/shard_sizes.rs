@@ -18,7 +18,7 @@ pub struct ShardSizes {
     pub split_after: Duration,
     /// A shard with fewer requests a second is idle.
     pub merge_operations: f64,
-    /// How long after a split neighbours may be merged.
+    /// How long after a split neighbours may be merged, and how long both must have been idle.
     pub merge_after: Duration,
 }
 
@@ -46,6 +46,12 @@ impl ShardSizes {
     #[must_use]
     pub fn is_busy(&self, shard: &Shard) -> bool {
         shard.operations() > self.split_operations && shard.load.cpu > self.split_cpu
+    }
+
+    /// Whether a shard is so small and so little asked that it is merged, once it has been for `merge_after`.
+    #[must_use]
+    pub fn is_idle(&self, shard: &Shard) -> bool {
+        self.is_small(shard.size()) && shard.operations() < self.merge_operations
     }
 
     /// Whether a shard of so many bytes is small.

@@ -369,6 +369,10 @@ fn small_idle_neighbours_with_the_same_members_are_merged() {
     let mut young = parts.clone();
     young.shards[0].times.last_split = Some(Moment(NOW.0 - 3_599_000));
     assert_refused(&merge(&young), RefusalKind::TooYoung);
+    let mut restless = parts.clone();
+    restless.shards[1].times.last_busy = young.shards[0].times.last_split.max(young.shards[1].times.last_split);
+    assert!(restless.shards[1].times.last_busy.is_some());
+    assert_refused(&merge(&restless), RefusalKind::TooYoung);
     let mut busy = parts.clone();
     busy.shards[0].load.writes = 100.0;
     assert_eq!(changes(&merge(&busy)), Vec::<&Change>::new());

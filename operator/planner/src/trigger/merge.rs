@@ -1,4 +1,5 @@
-//! Merges: neighbours that are small and idle, not split a short while ago and on the same nodes become one.
+//! Merges: neighbours that have been small and idle for a while, not split meanwhile, and on the same nodes become one. Together
+//! they are far under what splits a shard.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +47,7 @@ pub(super) fn may_merge(view: &View<'_>, left: &Shard, right: &Shard) -> Option<
     }
     let after = view.policies.of(&left.pool).shard_sizes.merge_after;
     for shard in [left, right] {
-        let young = shard.times.last_split.max(Some(shard.times.created));
+        let young = shard.times.last_split.max(Some(shard.times.created)).max(shard.times.last_busy);
         if let Some(left) = view.now.left_of(after, young) {
             return Some(Err(Refusal::TooYoung { shard: shard.id, left }));
         }
@@ -60,8 +61,7 @@ pub(super) fn may_merge(view: &View<'_>, left: &Shard, right: &Shard) -> Option<
 }
 
 fn is_small_and_idle(view: &View<'_>, shard: &Shard) -> bool {
-    let sizes = &view.policies.of(&shard.pool).shard_sizes;
-    sizes.is_small(shard.size()) && shard.operations() < sizes.merge_operations
+    view.policies.of(&shard.pool).shard_sizes.is_idle(shard)
 }
 
 fn merge(view: &View<'_>, ledger: &mut Ledger, left: &Shard, right: &Shard) -> Result<crate::Proposal, Refusal> {

@@ -53,7 +53,7 @@ impl<H: Home> Controller<H> {
 
     fn remember_begun(&mut self, item: &Item) {
         let is_job =
-            matches!(item.valid.what, Move::MoveReplica { .. } | Move::AddReplica { .. } | Move::RemoveReplica { .. });
+            !matches!(item.valid.what, Move::TransferLeader { .. } | Move::SplitShard { .. } | Move::ChangeTier { .. });
         if is_job {
             self.memory.shard_jobs.insert(item.uid.clone(), item.shard.0);
         }
@@ -108,6 +108,9 @@ impl Scene<'_> {
     fn missing(&self, item: &Item, change: &Change) -> Option<String> {
         if rebalance::led(&self.known, item.shard.0).is_none() {
             return Some(format!("nobody leads {}, or there is no such shard", item.shard));
+        }
+        if let Change::MergeShards { left, right } = change {
+            return migrations::apart(&self.known, *left, *right);
         }
         let is_unknown =
             |node: Option<thermocline_planner::NodeId>| node.is_some_and(|node| !self.known.contains_key(&node.0));
