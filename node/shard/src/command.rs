@@ -46,6 +46,8 @@ pub struct Freeze {
     pub job: u64,
     /// The shard's epoch that it was decided by: with another one nothing happens.
     pub epoch: Epoch,
+    /// The neighbour's epoch when the job was decided: with a newer one it has absorbed the shard, or given it up.
+    pub left_epoch: Epoch,
     /// Where the shard must have its replicas, and what they store, in order.
     pub members: Vec<(NodeId, Role)>,
 }

@@ -35,7 +35,7 @@ fn a_command_comes_back_as_it_was() {
     let members = vec![(NodeId(1), Role::Data), (NodeId(2), Role::Witness)];
     let replicas = vec![(ReplicaId(1), ReplicaId(11))];
     let merging = [
-        Command::Freeze(Freeze { into, job, epoch, members }),
+        Command::Freeze(Freeze { into, job, epoch, left_epoch: Epoch(8), members }),
         Command::Thaw(Thaw { into, job, epoch }),
         Command::Absorb(Absorb { job, at_millis: 9, right: begin.clone(), frozen_at: 70, replicas }),
     ];

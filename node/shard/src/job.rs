@@ -248,6 +248,8 @@ pub struct Frozen {
     pub job: u64,
     /// The entry of the shard's own log that says so.
     pub index: u64,
+    /// The neighbour's epoch when the job was decided: with a newer one it has absorbed the shard, or given it up.
+    pub left_epoch: Epoch,
 }
 
 /// A shard's jobs: at most one under way, and the last that ended. While it is frozen for a job of its neighbour none begins.
@@ -400,7 +402,12 @@ impl Jobs {
         let wire::Jobs { running, ended, frozen } = message;
         let running = running.map(|job| Job::of(&job)).map_or(Some(None), |known| known.map(Some))?;
         let ended = ended.into_iter().map(|both| Some((Job::of(&both.job?)?, JobEnd::of(both.end?)?)));
-        let known = |wire::Frozen { into, job, index }| Frozen { into: ShardId(into), job, index };
+        let known = |wire::Frozen { into, job, index, left_epoch }| Frozen {
+            into: ShardId(into),
+            job,
+            index,
+            left_epoch: Epoch(left_epoch),
+        };
         Some(Self { running, ended: ended.collect::<Option<_>>()?, frozen: frozen.map(known) })
     }
 }
@@ -408,7 +415,12 @@ impl Jobs {
 impl From<&Jobs> for wire::Jobs {
     fn from(jobs: &Jobs) -> Self {
         let ended = jobs.ended.iter().map(|(job, end)| wire::EndedJob { job: Some(job.into()), end: Some(end.into()) });
-        let frozen = |Frozen { into, job, index }: Frozen| wire::Frozen { into: into.0, job, index };
+        let frozen = |Frozen { into, job, index, left_epoch }: Frozen| wire::Frozen {
+            into: into.0,
+            job,
+            index,
+            left_epoch: left_epoch.0,
+        };
         Self { running: jobs.running.as_ref().map(Into::into), ended: ended.collect(), frozen: jobs.frozen.map(frozen) }
     }
 }

@@ -259,6 +259,18 @@ fn a_merge_is_a_job_of_the_left_shard_and_is_told_by_how_it_ended() {
 }
 
 #[test]
+fn a_merge_names_no_shard_that_there_is_until_one_is_behind_and_then_the_one_that_was_asked_for() {
+    let merge = Change::MergeShards { left: ShardId(7), right: ShardId(8) };
+    let objects = made(&propose(&[proposal(merge.clone(), Priority::Low, Reason::Rebalance, false)], &[], NOW));
+    let item = items(&objects).remove(0);
+    let told = |told: v1::ShardStatus| change(&item, &known(told));
+    assert_eq!(told(shard()), Change::MergeShards { left: ShardId(7), right: ShardId(u64::MAX) });
+    let job = v1::ShardJob { job: item.job(), right: 8, ..v1::ShardJob::default() };
+    assert_eq!(told(v1::ShardStatus { job: Some(job.clone()), ..shard() }), merge);
+    assert_eq!(told(v1::ShardStatus { ended: vec![job], ..shard() }), merge);
+}
+
+#[test]
 fn a_leader_is_handed_over_and_a_shard_split_until_it_shows() {
     let lead = Change::TransferLeader { shard: ShardId(7), from: NodeId(1), to: NodeId(2) };
     let step = following(&lead, Desired::Run).next(&known(shard()));

@@ -8,9 +8,7 @@ use openraft::raft::AppendEntriesResponse;
 use thermocline_engine::KeyRange;
 use thermocline_proto::replica::v1 as wire;
 use thermocline_shard::command::Write;
-use thermocline_shard::host::{
-    Consistency, Host, HostError, Indexed, MergingError, ReadError, Resident, WriteError,
-};
+use thermocline_shard::host::{Consistency, Host, HostError, Indexed, MergingError, ReadError, Resident, WriteError};
 use thermocline_shard::machine::ShardStore;
 use thermocline_shard::raft::message;
 use thermocline_shard::{NodeId, ReplicaId, ShardId};

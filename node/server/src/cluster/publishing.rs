@@ -54,7 +54,8 @@ pub async fn publish(host: Arc<NodeHost>, router: Arc<Router>, directory: Direct
             let indexed = wire::IndexedShard { route: Some(route.clone()), members_changed_at };
             let written = async {
                 directory.publish(&indexed).await?;
-                if has_absorbed { directory.forget_absorbed(&route).await } else { Ok(()) }
+                // Whether or not it was this one that absorbed them: it may have split off since from the one that did.
+                directory.forget_absorbed(&route).await
             };
             match written.await {
                 Ok(()) => {

@@ -12,6 +12,7 @@ impl From<&Freeze> for wire::Freeze {
             into: freeze.into.0,
             job: freeze.job,
             epoch: freeze.epoch.0,
+            left_epoch: freeze.left_epoch.0,
             members: freeze.members.iter().map(place).collect(),
         }
     }
@@ -24,7 +25,8 @@ impl TryFrom<wire::Freeze> for Freeze {
         let unknown = DecodeError::Content("a role that this version does not know");
         let place = |place: &wire::Place| Some((NodeId(place.node), Role::known(place.role())?));
         let members = message.members.iter().map(place).collect::<Option<_>>().ok_or(unknown)?;
-        Ok(Self { into: ShardId(message.into), job: message.job, epoch: Epoch(message.epoch), members })
+        let (epoch, left_epoch) = (Epoch(message.epoch), Epoch(message.left_epoch));
+        Ok(Self { into: ShardId(message.into), job: message.job, epoch, left_epoch, members })
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn drive<S: ShardStore, T: Transport, A: Asks>(
 ) {
     // What was done for the job of a replica's shard. Lost with the lead, and done again.
     let mut progress: BTreeMap<ReplicaId, (u64, Progress)> = BTreeMap::new();
-    // Since when this one looks after a job.
+    // Since when this one looks after a job; as long as it leads.
     let mut since: BTreeMap<ReplicaId, (u64, Instant)> = BTreeMap::new();
     let mut under_way: JoinSet<(ReplicaId, u64, Progress)> = JoinSet::new();
     let mut busy: std::collections::BTreeSet<ReplicaId> = std::collections::BTreeSet::new();
@@ -68,10 +68,12 @@ pub(super) async fn drive<S: ShardStore, T: Transport, A: Asks>(
         since.retain(|replica, _| all.iter().any(|resident| resident.replica().id() == *replica));
         let mut sent = BTreeMap::new();
         for resident in all {
+            let (replica, view) = (resident.replica().id(), resident.view());
             if !resident.replica().leads() || resident.replica().role() == Role::Witness {
+                progress.remove(&replica);
+                since.remove(&replica);
                 continue;
             }
-            let (replica, view) = (resident.replica().id(), resident.view());
             if let Some(job) = view.jobs.running()
                 && let Some((arriving, ..)) = job.kind.arriving()
             {

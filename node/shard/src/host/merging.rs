@@ -1,6 +1,7 @@
 //! Two neighbours become one: whether they may, and what the right one's node does for the left one's leader.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use thermocline_engine::EngineError;
 use thermocline_proto::replica::v1 as wire;
@@ -100,9 +101,20 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         if !is_frozen(&view) || !stores || !group.members.contains_key(&group.replica) {
             return Ok(None);
         }
-        self.store().sync().map_err(|source| MergingError::Sync { shard, source })?;
+        self.sync(shard).await?;
         let members = group.members.iter().map(|(replica, member)| (*replica, member.node)).collect();
         Ok(Some(FrozenShard { descriptor: descriptor.clone(), index: frozen.index, members }))
+    }
+
+    async fn sync(&self, shard: ShardId) -> Result<(), MergingError> {
+        let store = Arc::clone(self.store());
+        let synced = if S::WAITS {
+            // Nobody cancels it: an end means that the node ends.
+            tokio::task::spawn_blocking(move || store.sync()).await.unwrap_or(Err(EngineError::Cancelled))
+        } else {
+            store.sync()
+        };
+        synced.map_err(|source| MergingError::Sync { shard, source })
     }
 
     /// Has a shard thawed, where its leader is here; whether the replica here knows that it goes on by itself, and that the job

@@ -295,20 +295,21 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         meta: SnapshotMeta,
         snapshot: crate::machine::Snapshot,
     ) -> Result<Vote, ProposeError> {
-        // Also those that are parts of its shard now, of which this node has not heard.
-        let overlaps = |other: &Arc<Resident<S>>| {
+        // Also reads of those that are parts of its shard now, of which this node has not heard. They are frozen for it, so that
+        // none begins later, however this ends.
+        let replaces = |other: &Arc<Resident<S>>| {
             let (new, old) = (snapshot.descriptor.as_ref(), other.descriptor());
             let overlaps = new.is_some_and(|new| old.is_some_and(|old| old.range.overlaps(&new.range)));
-            overlaps && !Arc::ptr_eq(other, resident)
+            overlaps && resident.replica().role() == Role::Data && other.shard() != resident.shard()
         };
-        let others: Vec<_> = self.all().into_iter().filter(overlaps).collect();
+        let others: Vec<_> = self.all().into_iter().filter(replaces).collect();
         others.iter().for_each(|other| other.replica().replaced().begin());
         let replica = Arc::clone(resident.replica());
-        // Goes on where the sender gives up: until it ends, nobody knows whether the others' keys are whole.
+        // Goes on where the sender gives up: the others' keys are not whole before it ends.
         let installed = tokio::spawn(async move {
-            let answer = replica.on_snapshot(vote, meta, snapshot).await?;
+            let answer = replica.on_snapshot(vote, meta, snapshot).await;
             others.iter().for_each(|other| other.replica().replaced().done());
-            Ok(answer.vote)
+            Ok(answer?.vote)
         });
         let stopped = |_| ProposeError::Stopped { replica: resident.replica().id(), source: Fatal::Stopped };
         installed.await.map_err(stopped)?

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::{Host, HostError, chain};
-use crate::machine::ShardStore;
+use crate::machine::{Residence, ShardStore};
 use crate::raft::{GroupView, ShardView, Transport};
 use crate::{Epoch, ReplicaId, ShardDescriptor, ShardId};
 
@@ -67,11 +67,18 @@ impl<S: ShardStore, T: Transport> Host<S, T> {
         Ok(())
     }
 
-    /// Whether the shard's neighbour is here too, and has not heard yet that it has absorbed it: it goes on from this data.
+    /// Whether the shard's neighbour is here too, and has not heard yet that it has absorbed it: it goes on from this data. Not
+    /// by its range: it may have caught up by a snapshot of after it was split again.
     fn will_be_absorbed(&self, view: &ShardView) -> Result<bool, HostError> {
         let Some(frozen) = view.jobs.frozen() else { return Ok(false) };
-        let residences = self.residences()?;
-        Ok(residences.iter().any(|(_, residence)| residence.shard == frozen.into && !residence.leaving))
+        let has_not_heard = |replica: ReplicaId| {
+            let descriptor = self.resident(replica).and_then(|resident| resident.descriptor());
+            descriptor.is_none_or(|descriptor| descriptor.epoch <= frozen.left_epoch)
+        };
+        let stays = |(replica, residence): (ReplicaId, Residence)| {
+            residence.shard == frozen.into && !residence.leaving && has_not_heard(replica)
+        };
+        Ok(self.residences()?.into_iter().any(stays))
     }
 }
 

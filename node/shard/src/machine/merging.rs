@@ -33,7 +33,7 @@ impl<S: ShardStore> Machine<S> {
         voters: Option<Vec<(NodeId, Role)>>,
         batch: &mut Batch,
     ) -> Applied {
-        let Freeze { into, job, epoch, .. } = *freeze;
+        let Freeze { into, job, epoch, left_epoch, .. } = *freeze;
         let Some(descriptor) = &self.descriptor else {
             return Applied::Refused("the shard has not begun".to_owned());
         };
@@ -47,7 +47,7 @@ impl<S: ShardStore> Machine<S> {
         if voters.as_ref() != Some(&freeze.members) {
             return Applied::Refused("the shard does not have the same members".to_owned());
         }
-        if let Err(refusal) = self.jobs.freeze(Frozen { into, job, index }) {
+        if let Err(refusal) = self.jobs.freeze(Frozen { into, job, index, left_epoch }) {
             return Applied::Refused(refusal.to_string());
         }
         self.grow_older(batch);

@@ -79,7 +79,7 @@ fn members() -> Vec<(NodeId, Role)> {
 }
 
 fn freeze() -> Command {
-    Command::Freeze(Freeze { into: LEFT, job: JOB, epoch: Epoch(2), members: members() })
+    Command::Freeze(Freeze { into: LEFT, job: JOB, epoch: Epoch(2), left_epoch: Epoch(2), members: members() })
 }
 
 const fn thaw() -> Command {
@@ -141,7 +141,7 @@ fn a_thaw_that_comes_late_leaves_a_shard_frozen_for_a_later_merge() {
     let mut both = Neighbours::of(Role::Data);
     both.right(freeze());
     both.right(thaw());
-    let again = Freeze { into: LEFT, job: 8, epoch: Epoch(4), members: members() };
+    let again = Freeze { into: LEFT, job: 8, epoch: Epoch(4), left_epoch: Epoch(2), members: members() };
     assert_eq!(both.right(Command::Freeze(again)), Applied::Nothing);
     both.right(thaw());
     assert!(both.right.jobs().is_frozen_for(LEFT, 8));
@@ -152,9 +152,15 @@ fn a_thaw_that_comes_late_leaves_a_shard_frozen_for_a_later_merge() {
 fn a_shard_with_other_members_another_epoch_or_a_job_of_its_own_is_not_frozen() {
     let mut both = Neighbours::of(Role::Data);
     let members: Vec<_> = members().into_iter().take(2).collect();
-    let other = Freeze { into: LEFT, job: JOB, epoch: Epoch(2), members };
+    let other = Freeze { into: LEFT, job: JOB, epoch: Epoch(2), left_epoch: Epoch(2), members };
     refused(&both.right(Command::Freeze(other)), "same members");
-    let old = Freeze { into: LEFT, job: JOB, epoch: Epoch(1), members: Three.voters().unwrap().unwrap() };
+    let old = Freeze {
+        into: LEFT,
+        job: JOB,
+        epoch: Epoch(1),
+        left_epoch: Epoch(2),
+        members: Three.voters().unwrap().unwrap(),
+    };
     refused(&both.right(Command::Freeze(old)), "look again");
     let job = Job { id: 9, kind: JobKind::Remove { leaving: BESIDE, leaving_node: NodeId(1) }, ..running() };
     both.right(Command::Job(JobChange::Begin(job)));
@@ -268,6 +274,7 @@ fn a_witness_absorbs_too_and_one_beside_it_that_was_never_made_is_not_made_any_m
 #[test]
 fn a_snapshot_of_a_frozen_shard_leaves_the_data_alone_which_may_be_its_neighbours_by_now() {
     let mut elsewhere = Neighbours::of(Role::Data);
+    elsewhere.begin();
     elsewhere.right(freeze());
     let folder = tempfile::tempdir().unwrap();
     let snapshot = Snapshot::take(&**elsewhere.right.store(), BESIDE, Role::Data, folder.path()).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thermocline_engine::Mutation;
 use thermocline_shard::command::Write;
-use thermocline_shard::host::{Index, Indexed};
+use thermocline_shard::host::{Consistency, Index, Indexed};
 use thermocline_shard::job::{JobControl, JobKind, JobOutcome};
 use thermocline_shard::machine::Answer;
 use thermocline_shard::session::{ClientId, RequestId};
@@ -15,6 +15,8 @@ use super::fleet::{Fleet, range};
 use super::{FOUR, ONE, SHARD, THREE, TWO, grown};
 
 const RIGHT: ShardId = ShardId(2);
+/// What splits off later.
+const LATER: ShardId = ShardId(3);
 const BOTH: [ShardId; 2] = [SHARD, RIGHT];
 /// A replica that heard nobody for longer may have been let go.
 const ALONE: Duration = Duration::from_secs(11);
@@ -28,13 +30,13 @@ impl Index for Told {
     }
 }
 
-async fn told(fleet: &Fleet) -> Told {
-    let (node, replica) = fleet.leader(SHARD).await;
+async fn told(fleet: &Fleet, shard: ShardId) -> Told {
+    let (node, replica) = fleet.leader(shard).await;
     let resident = fleet.host(node).resident(replica).unwrap();
     let (group, descriptor) = (resident.replica().group(), resident.descriptor().unwrap());
     let members = group.members.keys().copied().collect();
     let members_changed_at = group.members_changed_at;
-    Told(Indexed { shard: SHARD, epoch: descriptor.epoch, members, members_changed_at })
+    Told(Indexed { shard, epoch: descriptor.epoch, members, members_changed_at })
 }
 
 /// Two neighbours, each with two data replicas and a witness on the same nodes, and 25 records in each.
@@ -64,7 +66,7 @@ async fn is_one(fleet: &Fleet, records: u64) {
     let (leader, _) = fleet.leader(SHARD).await;
     let owner = fleet.host(leader).owner(b"key049").unwrap();
     assert_eq!(owner.shard(), SHARD);
-    owner.begin_read(&range("", "")).await.unwrap().confirm().unwrap();
+    owner.begin_read(&range("", ""), Consistency::Leader).await.unwrap().confirm().unwrap();
 }
 
 /// Both shards are there and take writes.
@@ -223,13 +225,42 @@ async fn a_replica_that_was_away_when_its_neighbour_was_absorbed_catches_up_by_l
             let beside = fleet.host(away).of_shard(RIGHT).unwrap();
             let alone = async || (beside.replica().heard_ago() > ALONE).then_some(());
             fleet.until("nobody speaks to it", alone).await;
-            fleet.host(away).sweep(&told(&fleet).await).await.unwrap();
+            fleet.host(away).sweep(&told(&fleet, SHARD).await).await.unwrap();
             assert!(fleet.host(away).of_shard(RIGHT).is_some());
         }
         fleet.stick(away, false);
         is_one(&fleet, 52).await;
         fleet.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_goes_whose_shard_was_absorbed_and_split_off_again_before_its_node_heard_of_either() {
+    let fleet = neighbours().await;
+    let (leader, away) = (fleet.leader(SHARD).await.0, follower(&fleet, SHARD).await);
+    fleet.silence(away, true);
+    fleet.begin_merge(3, SHARD, RIGHT).await;
+    fleet.frozen(RIGHT, &[ONE, TWO]).await;
+    fleet.stick(away, true);
+    fleet.silence(away, false);
+    fleet.ended(SHARD, 3, JobOutcome::Done).await;
+    fleet.split(SHARD, "key010", LATER, 200).await;
+    fleet.forget_log(leader, SHARD).await;
+    fleet.stick(away, false);
+    // What it installs does not reach to the keys of the shard that was absorbed.
+    fleet.settled(SHARD).await;
+    fleet
+        .until("nothing is left of it", async || {
+            fleet.host(away).sweep(&told(&fleet, LATER).await).await.unwrap();
+            fleet.host(away).of_shard(RIGHT).is_none().then_some(())
+        })
+        .await;
+    for key in ["key000-later", "key049-later"] {
+        fleet.put(key).await;
+    }
+    fleet.settled(LATER).await;
+    assert_eq!(fleet.hash(ONE), fleet.hash(TWO));
+    fleet.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,7 +287,7 @@ async fn a_replica_that_was_removed_while_it_was_away_and_whose_shard_was_then_a
     }
     fleet.begin_merge(4, SHARD, RIGHT).await;
     fleet.ended(SHARD, 4, JobOutcome::Done).await;
-    let told = told(&fleet).await;
+    let told = told(&fleet, SHARD).await;
     fleet.join(away);
     fleet
         .until("nothing is left of it", async || {

@@ -12,8 +12,10 @@ use crate::rebalance::{Known, led, named};
 
 /// What stands for what is not known; no node and no replica has it.
 const NONE: u64 = 0;
+/// What stands for a shard that is not known; shard 0 is the index of all others.
+const NO_SHARD: ShardId = ShardId(u64::MAX);
 
-/// What a Migration does. What it names that is not there has the number 0.
+/// What a Migration does. What it names that is not there has a number that nothing has.
 #[must_use]
 pub fn change(item: &Item, known: &Known) -> Change {
     let told = led(known, item.shard.0);
@@ -39,11 +41,18 @@ pub fn change(item: &Item, known: &Known) -> Change {
             let from = from.as_ref().map_or(leads, |from| node(from.as_str()));
             Change::TransferLeader { shard, from, to: node(to.as_str()) }
         }
-        Move::MergeShards { .. } => Change::MergeShards { left: shard, right: follower(told, known) },
+        Move::MergeShards { .. } => Change::MergeShards { left: shard, right: merged(item, told, known) },
         Move::SplitShard { at, .. } => Change::SplitShard { shard, at: at.clone().unwrap_or_default() },
         // No move of a shard.
-        Move::ChangeTier { .. } => Change::SplitShard { shard: ShardId(NONE), at: Vec::new() },
+        Move::ChangeTier { .. } => Change::SplitShard { shard: NO_SHARD, at: Vec::new() },
     }
+}
+
+/// The shard that becomes a part of one: the one that its leader was asked for, if it was.
+fn merged(item: &Item, told: Option<&v1::ShardStatus>, known: &Known) -> ShardId {
+    let jobs = told.into_iter().flat_map(|told| told.job.iter().chain(&told.ended));
+    let asked = jobs.filter(|job| job.job == item.job()).map(|job| ShardId(job.right)).next();
+    asked.unwrap_or_else(|| follower(told, known))
 }
 
 /// The shard behind one; the index of shards, which is the last one, stays alone.
@@ -52,7 +61,7 @@ fn follower(told: Option<&v1::ShardStatus>, known: &Known) -> ShardId {
     let fresh = known.values().filter(|heard| heard.is_fresh());
     let mut shards = fresh.flat_map(|heard| &heard.status.shards).filter(|status| status.leads);
     let found = end.and_then(|end| shards.find(|status| status.start == *end));
-    ShardId(found.map_or(NONE, |status| status.shard))
+    found.map_or(NO_SHARD, |status| ShardId(status.shard))
 }
 
 /// What keeps two shards from becoming one, as far as their leaders say; the left one's leader looks again.
@@ -61,7 +70,7 @@ pub fn apart(known: &Known, left: ShardId, right: ShardId) -> Option<String> {
     let places = |told: &v1::ShardStatus| -> BTreeSet<(u64, bool)> {
         told.members.iter().map(|member| (member.node, member.witness)).collect()
     };
-    let (one, other) = (led(known, left.0)?, led(known, right.0).filter(|_| right.0 != NONE));
+    let (one, other) = (led(known, left.0)?, led(known, right.0));
     match other {
         None => Some(format!("there is no shard behind {left} that could become a part of it, or nobody leads it")),
         Some(other) if places(one) != places(other) => {

@@ -1,18 +1,16 @@
 //! The Migrations as the planner has to know them: those that are open, one a shard, and those that have ended.
 
-use std::collections::BTreeMap;
-
 use thermocline_crds::v1alpha1::Mode;
 use thermocline_planner::ShardId;
 use thermocline_planner::fleet::{MoveRecord, OpenMove, OpenPhase};
 
 use super::{Item, change};
-use crate::rebalance::{Known, Moves};
+use crate::rebalance::{Known, Moves, one_a_shard};
 
 /// The Migrations for the planner; `mode` is that of a shard's pool.
 #[must_use]
 pub fn moves(items: &[Item], known: &Known, mode: impl Fn(ShardId) -> Mode) -> Moves {
-    let mut open: BTreeMap<ShardId, OpenMove> = BTreeMap::new();
+    let mut open: Vec<OpenMove> = Vec::new();
     let mut moves = Moves::default();
     for item in items {
         let bytes = item.status.forecast.as_ref().map_or(0, |forecast| forecast.bytes.unsigned_abs());
@@ -32,12 +30,10 @@ pub fn moves(items: &[Item], known: &Known, mode: impl Fn(ShardId) -> Mode) -> M
         };
         let of_item =
             OpenMove { change: change(item, known), reason: item.reason(), priority: item.priority(), phase, bytes };
-        // What runs holds its shard; of those that wait, the most urgent does.
-        let rank = |open: &OpenMove| (open.phase != OpenPhase::Running, open.priority);
-        if open.get(&item.shard).is_none_or(|other| rank(&of_item) < rank(other)) {
-            open.insert(item.shard, of_item);
-        }
+        open.push(of_item);
     }
-    moves.open = open.into_values().collect();
+    // What runs holds its shards; of those that wait, the most urgent does.
+    open.sort_by_key(|open| (open.phase != OpenPhase::Running, open.priority, open.change.shard()));
+    moves.open = one_a_shard(open);
     moves
 }

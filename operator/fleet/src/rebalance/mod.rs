@@ -11,4 +11,4 @@ pub use averages::LoadAverage;
 pub use busy::BusyShards;
 pub use imbalance::disk_imbalance;
 pub use policies::policies;
-pub use state::{Heard, Known, Moves, fleet_parts, is_empty, is_lost, led, named, strangers, was_away};
+pub use state::{Heard, Known, Moves, fleet_parts, is_empty, is_lost, led, named, one_a_shard, strangers, was_away};

@@ -167,8 +167,9 @@ pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment)
             parts.shards.push(shard);
         }
     }
-    let busy: BTreeSet<ShardId> = parts.open.iter().map(|open| open.change.shard()).collect();
-    parts.open.extend(moves.open.iter().filter(|open| !busy.contains(&open.change.shard())).cloned());
+    // What leaders carry out first: a merge holds both of its shards.
+    parts.open.extend(moves.open.iter().cloned());
+    parts.open = one_a_shard(parts.open);
     parts.history.extend(moves.ended.iter().map(|(_, ended)| ended.clone()));
     for (_, record) in &moves.ended {
         if let Some(shard) = parts.shards.iter_mut().find(|shard| shard.id == record.change.shard()) {
@@ -181,6 +182,19 @@ pub fn fleet_parts(desired: &Desired, known: &Known, moves: &Moves, now: Moment)
         }
     }
     parts
+}
+
+/// Without those that have a shard in common with one before them.
+pub fn one_a_shard(open: Vec<OpenMove>) -> Vec<OpenMove> {
+    let mut taken = BTreeSet::new();
+    let mut free = |open: &OpenMove| {
+        let is_free = open.change.shards().all(|shard| !taken.contains(&shard));
+        if is_free {
+            taken.extend(open.change.shards());
+        }
+        is_free
+    };
+    open.into_iter().filter(|open| free(open)).collect()
 }
 
 /// Without the shards that are parts of others now, of which a node that was away has not heard: of two that claim a key the one with

@@ -310,6 +310,17 @@ fn small_neighbours_are_merged_once_they_have_been_idle_for_an_hour_and_the_inde
 }
 
 #[test]
+fn of_open_moves_with_a_shard_in_common_the_first_counts() {
+    let open = |change| OpenMove { phase: OpenPhase::Approved, ..super::running(change) };
+    let urgent = open(Change::TransferLeader { shard: ShardId(1), from: NodeId(1), to: NodeId(2) });
+    let merge = open(Change::MergeShards { left: ShardId(9), right: ShardId(1) });
+    let moves = Moves { open: vec![urgent.clone(), merge], ..Moves::default() };
+    let parts = fleet_parts(&desired(3), &named(three_nodes(held(10))), &moves, NOW);
+    assert_eq!(parts.open, [urgent]);
+    FleetState::new(parts).unwrap();
+}
+
+#[test]
 fn a_shard_that_is_a_part_of_another_one_now_is_left_out_whoever_still_speaks_of_it() {
     let members = [(10, 1, false), (11, 2, false), (12, 3, true)];
     let merged = v1::ShardStatus { start: Default::default(), end: Default::default(), epoch: 9, ..held(10) };

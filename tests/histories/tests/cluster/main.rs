@@ -72,8 +72,15 @@ async fn must_hold(number: u8, run: Run) {
     let members = members.must_all_serve().await;
     hand.must_come_to_rest().await;
     drop(members);
-    let least =
-        [("elections", 3), ("moves", 3), ("splits", 1), ("changes of tier", 3), ("drains", 1), ("exchanges", 1)];
+    let least = [
+        ("elections", 3),
+        ("moves", 3),
+        ("splits", 1),
+        ("merges", 1),
+        ("changes of tier", 3),
+        ("drains", 1),
+        ("exchanges", 1),
+    ];
     Minimums(Counts::of(least)).check(&counts).unwrap();
     assert!(silence < PATIENCE, "no client was answered for {silence:?}");
 }

@@ -1,6 +1,7 @@
-//! What is asked of shards while clients call and things go wrong: they split, are led by others, their replicas move, come, go
-//! and trade places, and a node is emptied of all of them.
+//! What is asked of shards while clients call and things go wrong: they split, become one again, are led by others, their
+//! replicas move, come, go and trade places, and a node is emptied of all of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,6 +23,7 @@ const STREAM: u64 = 1 << 40;
 #[derive(Debug, Clone, Copy)]
 enum Turn {
     Split,
+    Merge,
     Transfer,
     Move,
     Exchange,
@@ -30,10 +32,11 @@ enum Turn {
 }
 
 /// Of a round, in the order of the first one.
-const ROUND: [Turn; 9] = [
+const ROUND: [Turn; 10] = [
     Turn::Split,
     Turn::Move,
     Turn::Transfer,
+    Turn::Merge,
     Turn::Drain,
     Turn::Exchange,
     Turn::Transfer,
@@ -41,6 +44,9 @@ const ROUND: [Turn; 9] = [
     Turn::AddAndRemove,
     Turn::Split,
 ];
+
+/// How often two neighbours are asked to become one: what split off is led after an election, and members are away now and then.
+const LOOKS: usize = 10;
 
 struct Stirring {
     hand: Hand,
@@ -74,6 +80,7 @@ impl Stirring {
         let Some(shard) = shards.choose(&mut self.random).cloned() else { return };
         let done = match turn {
             Turn::Split => self.split(&shards).await.then_some("splits"),
+            Turn::Merge => self.merge(&shards).await.then_some("merges"),
             Turn::Transfer => self.transfer(&shard).await.then_some("hand-overs"),
             Turn::Move => self.move_one(&shard).await.then_some("moves"),
             Turn::Exchange => self.exchange(&shard).await.then_some("exchanges"),
@@ -102,6 +109,28 @@ impl Stirring {
         let places: Vec<_> = places.collect();
         let Some((at, shard)) = places.choose(&mut self.random) else { return false };
         self.hand.change(shard.shard, Change::Split(v1::SplitShard { at: at.as_bytes().into() })).await
+    }
+
+    /// Two neighbours become one. Where no two have the same members, one is parted for it; a member that is away for a while
+    /// has it given up, and it is asked for again.
+    async fn merge(&mut self, shards: &[v1::ShardStatus]) -> bool {
+        if neighbours(shards).is_empty() && !self.split(shards).await {
+            return false;
+        }
+        for _ in 0..LOOKS {
+            let pairs = neighbours(&self.hand.shards().await);
+            if let Some((left, right)) = pairs.choose(&mut self.random) {
+                let order = |job| Change::Merge(v1::MergeShard { job, right: right.shard, right_epoch: 0 });
+                match self.hand.job(left.shard, order).await.as_deref() {
+                    Some("Done") => return true,
+                    Some(_) => {}
+                    // Nobody takes it as they are now.
+                    None => return false,
+                }
+            }
+            sleep(milliseconds(1000)).await;
+        }
+        false
     }
 
     async fn transfer(&mut self, shard: &v1::ShardStatus) -> bool {
@@ -175,4 +204,16 @@ impl Stirring {
         }
         false
     }
+}
+
+/// Neighbours that have replicas of the same kind on the same nodes.
+fn neighbours(shards: &[v1::ShardStatus]) -> Vec<(v1::ShardStatus, v1::ShardStatus)> {
+    let places = |shard: &v1::ShardStatus| -> BTreeSet<(u64, bool)> {
+        shard.members.iter().map(|member| (member.node, member.witness)).collect()
+    };
+    let beside = |left: &v1::ShardStatus| {
+        let right = shards.iter().find(|right| left.shard != 0 && right.start == left.end && !left.end.is_empty())?;
+        (places(left) == places(right)).then(|| (left.clone(), right.clone()))
+    };
+    shards.iter().filter_map(beside).collect()
 }

@@ -17,18 +17,18 @@ use crate::{Epoch, NodeId, ReplicaId, ShardId};
 const ANSWER: Duration = Duration::from_secs(2);
 
 impl<S: ShardStore, A: Asks> Taking<S, A> {
-    /// The neighbour, and the epoch that the merge was decided by.
-    const fn right(&self) -> Option<(ShardId, Epoch)> {
+    /// The neighbour, and the epochs of both that the merge was decided by, the shard's own first.
+    const fn right(&self) -> Option<(ShardId, Epoch, Epoch)> {
         match self.job.kind {
-            JobKind::Merge { right, right_epoch, .. } => Some((right, right_epoch)),
+            JobKind::Merge { right, left_epoch, right_epoch } => Some((right, left_epoch, right_epoch)),
             _ => None,
         }
     }
 
     pub(super) async fn freeze(&mut self, nodes: &BTreeSet<NodeId>) -> Result<(), StepError> {
-        let Some((right, epoch)) = self.right() else { return Ok(()) };
+        let Some((right, left_epoch, epoch)) = self.right() else { return Ok(()) };
         let members = places(&self.resident.replica().group());
-        let freeze = Freeze { into: self.resident.shard(), job: self.job.id, epoch, members };
+        let freeze = Freeze { into: self.resident.shard(), job: self.job.id, epoch, left_epoch, members };
         let asked = nodes.iter().map(|node| {
             let asked = self.asks.freeze(*node, right, freeze.clone());
             async move { (*node, tokio::time::timeout(ANSWER, asked).await) }
@@ -66,7 +66,7 @@ impl<S: ShardStore, A: Asks> Taking<S, A> {
     }
 
     pub(super) async fn thaw(&mut self, nodes: &BTreeSet<NodeId>) -> Result<(), StepError> {
-        let Some((right, epoch)) = self.right() else { return Ok(()) };
+        let Some((right, _, epoch)) = self.right() else { return Ok(()) };
         let thaw = Thaw { into: self.resident.shard(), job: self.job.id, epoch };
         let asked = nodes.iter().map(|node| tokio::time::timeout(ANSWER, self.asks.thaw(*node, right, thaw)));
         let answers = join_all(asked).await;
