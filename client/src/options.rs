@@ -71,7 +71,8 @@ pub struct Options {
     pub attempts: u32,
     /// The first pause between two attempts; doubles, with jitter.
     pub min_backoff: Duration,
-    /// The longest pause between two attempts.
+    /// The longest pause between two attempts, before jitter, which may double it: what a client adds to the time that a shard has
+    /// no leader.
     pub max_backoff: Duration,
     /// Connections to each node. One carries hundreds of concurrent calls; more help when values are large.
     pub channels_per_node: usize,
@@ -102,7 +103,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(2),
             attempts: 6,
             min_backoff: Duration::from_millis(20),
-            max_backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_millis(250),
             channels_per_node: 1,
             durability: Durability::NodeDefault,
             consistency: Consistency::Leader,
