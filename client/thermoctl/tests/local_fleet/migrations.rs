@@ -153,6 +153,37 @@ async fn a_replica_that_a_person_moves_is_on_the_other_node_and_gone_from_the_fi
     assert!(why.contains("spec.to"), "{why}");
 }
 
+/// Each node's copies of a key: the node's number, and the tiers that have one.
+async fn tiers_of(client: &Client, key: &'static str) -> Vec<(usize, Vec<String>)> {
+    let mut found = Vec::new();
+    for node in 0..client.nodes().len() {
+        let Some(mut admin) = client.admin(node) else { continue };
+        let told = admin.explain(v1::ExplainRequest { key: key.into() }).await.unwrap().into_inner();
+        let tiers: Vec<String> = told.copies.into_iter().map(|copy| copy.tier).collect();
+        if !tiers.is_empty() {
+            found.push((node, tiers));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_of_a_shard_goes_to_another_medium_on_every_node_that_has_its_data() {
+    let fleet = Fleet::new();
+    replicated(&fleet, 3);
+    let client = fleet.client().await;
+    whole(&client, FIRST).await;
+    fill(&client).await;
+    let before = tiers_of(&client, "key007").await;
+    assert!(before.len() == 2 && before.iter().all(|(_, tiers)| *tiers == ["hot"]), "{before:?}");
+    apply(&fleet, "archive", "kind: ChangeTier, range: {prefix: key}, toTier: cold");
+    let done = until_phase(&fleet, "archive", "Completed").await;
+    assert!(done["status"]["bytesMoved"].as_u64().unwrap() > 0, "{done:#}");
+    let after = tiers_of(&client, "key007").await;
+    assert!(after.len() == 2 && after.iter().all(|(_, tiers)| *tiers == ["cold"]), "{after:?}");
+    assert_filled(&client).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_a_person_splits_and_merges_again_loses_nothing_that_is_written_meanwhile() {
     let fleet = Fleet::new();
