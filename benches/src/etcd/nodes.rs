@@ -21,6 +21,8 @@ impl Thermocline {
         client.route(b"").await.context("ask for the first shard")?;
         // A batch belongs to one owner: each prefix lies within one range, right at its start.
         let mut starts: Vec<Bytes> = client.routes().iter().map(|route| route.range.start().clone()).collect();
+        // From there on the keys are the cluster's own.
+        starts.retain(|start| !start.starts_with(&[0xFF, 0xFF]));
         if starts.is_empty() {
             starts = client.ranges().iter().map(|(range, _)| range.start().clone()).collect();
         }

@@ -24,7 +24,7 @@ const PER_ENTRY: usize = 512;
 const _: () = assert!(PER_ENTRY <= MAX_WRITES_PER_ENTRY);
 /// Keys and values of one entry, unless its only write is larger.
 const ENTRY_BYTES: usize = 1 << 20;
-/// Entries under way: enough to keep the log's device and the followers busy, few enough that writes gather meanwhile.
+/// Entries under way, at most: enough to keep the log's device and the followers busy.
 const UNDER_WAY: usize = 4;
 
 /// Why a write has no answer.
@@ -127,13 +127,38 @@ impl Waiting {
     }
 }
 
+/// Entries and the writes in them that are proposed and not answered.
+#[derive(Default)]
+struct UnderWay {
+    entries: usize,
+    writes: usize,
+}
+
+impl UnderWay {
+    /// Whether those that wait are worth an entry: beside others only where they are as many as all of those have, or fewer would
+    /// share what an entry costs, the more clients there are.
+    const fn leaves_room_for(&self, waiting: usize) -> bool {
+        waiting > 0 && (self.entries == 0 || (self.entries < UNDER_WAY && waiting >= self.writes))
+    }
+
+    const fn begin(&mut self, writes: usize) {
+        self.entries += 1;
+        self.writes += writes;
+    }
+
+    const fn end(&mut self, writes: usize) {
+        self.entries -= 1;
+        self.writes -= writes;
+    }
+}
+
 async fn propose<S: ShardStore>(
     replica: Arc<RaftReplica<S>>,
     mut queue: mpsc::Receiver<Ask>,
     clock: WallClock,
     mut slow: watch::Receiver<bool>,
 ) {
-    let mut under_way = FuturesUnordered::new();
+    let (mut proposed, mut under_way) = (FuturesUnordered::new(), UnderWay::default());
     let (mut waiting, mut received) = (Waiting::default(), Vec::new());
     // Goes on whatever else happens: writes that keep coming do not put the look off.
     let mut looks = tokio::time::interval(ABANDONED);
@@ -141,10 +166,11 @@ async fn propose<S: ShardStore>(
     loop {
         // Held back, writes gather; when the queue is full the next one is refused.
         let held_back = *slow.borrow_and_update();
-        while !held_back && under_way.len() < UNDER_WAY && !waiting.0.is_empty() {
+        while !held_back && under_way.leaves_room_for(waiting.0.len()) {
             let entry = waiting.next_entry();
             if !entry.is_empty() {
-                under_way.push(propose_entry(Arc::clone(&replica), entry, clock()));
+                under_way.begin(entry.len());
+                proposed.push(propose_entry(Arc::clone(&replica), entry, clock()));
             }
         }
         let room = waiting.room();
@@ -155,16 +181,18 @@ async fn propose<S: ShardStore>(
                 }
                 waiting.0.extend(received.drain(..));
             }
-            Some(()) = under_way.next(), if !under_way.is_empty() => {}
+            Some(writes) = proposed.next(), if !proposed.is_empty() => under_way.end(writes),
             Ok(()) = slow.changed(), if held_back => {}
             _ = looks.tick(), if held_back => waiting.forget_abandoned(),
         }
     }
-    while under_way.next().await.is_some() {}
+    while proposed.next().await.is_some() {}
 }
 
-async fn propose_entry<S: ShardStore>(replica: Arc<RaftReplica<S>>, asks: Vec<Ask>, at_millis: u64) {
+/// Proposes an entry and answers its writes; how many they are.
+async fn propose_entry<S: ShardStore>(replica: Arc<RaftReplica<S>>, asks: Vec<Ask>, at_millis: u64) -> usize {
     let (writes, answers): (Vec<_>, Vec<_>) = asks.into_iter().map(|ask| (ask.write, ask.answer)).unzip();
+    let count = answers.len();
     let command = Command::Writes(Writes { at_millis, writes });
     let id = replica.id();
     let refused = |error: ProposeError| match error {
@@ -188,12 +216,30 @@ async fn propose_entry<S: ShardStore>(replica: Arc<RaftReplica<S>>, asks: Vec<As
             answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
         }
     }
+    count
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Epoch;
+
+    #[test]
+    fn an_entry_begins_beside_others_only_with_as_many_writes_as_they_have() {
+        let mut under_way = UnderWay::default();
+        assert!(!under_way.leaves_room_for(0) && under_way.leaves_room_for(1));
+        under_way.begin(1);
+        assert!(under_way.leaves_room_for(1));
+        under_way.begin(63);
+        assert!(!under_way.leaves_room_for(63) && under_way.leaves_room_for(64));
+        under_way.end(1);
+        under_way.begin(64);
+        under_way.begin(127);
+        under_way.begin(254);
+        assert!(!under_way.leaves_room_for(10_000), "so many entries are enough");
+        [63, 64, 127, 254].into_iter().for_each(|writes| under_way.end(writes));
+        assert!(under_way.leaves_room_for(1));
+    }
 
     #[test]
     fn writes_whose_callers_gave_up_make_room_while_the_leader_is_held_back() {
