@@ -29,8 +29,6 @@ use nodes::Thermocline;
 /// What a reader must know before the figures.
 const COMPARED: &str = "Both answer a write when two of three have it synced: etcd in one group of three members, Thermocline in \
 shards of two data replicas and a witness, whose leaders are on the nodes that have data.";
-/// Shards of the users' keys: each has a log of its own, over one writer to disk a node.
-const SHARDS: u8 = 8;
 /// Bytes of a value.
 const VALUE_BYTES: usize = 256;
 /// Mutations of a transaction; etcd's own limit is 128.
@@ -54,6 +52,9 @@ pub struct Settings {
     /// How many clients call at once; each number is measured.
     #[arg(long, value_delimiter = ',', default_values_t = [64, 256])]
     clients: Vec<usize>,
+    /// Shards that the users' keys are cut into: each has a log of its own, over one writer to disk a node.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    shards: u8,
 }
 
 /// Starts both, measures them in turn and adds the figures.
@@ -66,7 +67,7 @@ async fn measure(bench: &Bench, report: &mut Report, settings: &Settings) -> any
     let folder = tempfile::tempdir_in(&bench.folder).context("make a folder for the data of both")?;
     let members = Members::start(&settings.etcd, folder.path()).await?;
     let fleet = Fleet::start(settings.thermoctl.as_deref(), &settings.manifests, folder.path())?;
-    cut_into_shards(&fleet).await?;
+    cut_into_shards(&fleet, settings.shards).await?;
     let etcd = Arc::new(members.client().await?);
     let ours = Arc::new(Thermocline::of(&fleet).await?);
     eprintln!("{COMPARED} etcd {}.", members.version());
@@ -99,12 +100,12 @@ async fn measure(bench: &Bench, report: &mut Report, settings: &Settings) -> any
 }
 
 /// Cuts the users' keys into shards and gives every second one to the other node with data.
-async fn cut_into_shards(fleet: &Fleet) -> anyhow::Result<()> {
+async fn cut_into_shards(fleet: &Fleet, shards: u8) -> anyhow::Result<()> {
     let cluster = Cluster::new(fleet.client(Options::default()).await?);
     cluster.whole(2).await?;
     // From the last one down: what is left of the first shard is cut again.
-    for number in (1..SHARDS).rev() {
-        let at = vec![number * (u8::MAX / SHARDS)];
+    for number in (1..shards).rev() {
+        let at = vec![number * (u8::MAX / shards)];
         let right = cluster.change(FIRST_SHARD, Change::Split(v1::SplitShard { at: at.into() })).await?.new_shard;
         let led = cluster.led(right).await?;
         let other = led.shard.members.iter().find(|member| !member.witness && member.replica != led.shard.replica);
@@ -112,7 +113,7 @@ async fn cut_into_shards(fleet: &Fleet) -> anyhow::Result<()> {
             cluster.change(right, Change::TransferLeader(v1::TransferLeader { node: other.node })).await?;
         }
     }
-    cluster.whole(usize::from(SHARDS) + 1).await
+    cluster.whole(usize::from(shards) + 1).await
 }
 
 async fn rate<T: Target>(target: &Arc<T>, load: &Load) -> anyhow::Result<f64> {
