@@ -4,6 +4,7 @@
 //! that somebody uses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod balance;
 mod gates;
 mod migrations;
 mod objects;
