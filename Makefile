@@ -13,7 +13,7 @@ SHELL_SCRIPTS := $(filter-out %.md,$(wildcard scripts/*)) .ci/run
 CARGO := cargo
 
 .PHONY: help bootstrap run test verify format lint docs deny generated shell fix test-long random mutation coverage \
-	leaks bench bench-etcd bench-promises checker
+	leaks balance bench bench-etcd bench-promises checker
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -62,10 +62,15 @@ fix: bootstrap ## Format, apply clippy's suggestions, write the generated files 
 	@scripts/build
 	@$(TARGET)/debug/crdgen
 
-test-long: bootstrap random mutation coverage leaks ## Hours: random runs, mutation of the guards, coverage, leaks
+test-long: bootstrap random mutation coverage leaks balance ## Hours: random runs, mutation of the guards, coverage, leaks, balance
 
 random: ## The random tests with many more cases (RANDOM_FACTOR=N, default 20)
 	@scripts/random
+
+balance: ## A fleet spreads what is on one node, then moves nothing under a steady load (BALANCE_QUIET_SECONDS=600)
+	@scripts/build
+	@BALANCE_QUIET_SECONDS=$${BALANCE_QUIET_SECONDS:-600} $(CARGO) test --locked --workspace --test local_fleet -- \
+		--ignored --nocapture balance
 
 mutation: ## Switch every guard of the engine off, one by one; fails where no test notices
 	@scripts/mutation
