@@ -3,6 +3,7 @@
 use anyhow::Context;
 use bytes::Bytes;
 use thermocline_client::{Batch, Client, Durability, Options};
+use thermocline_proto::FIRST_OWN_KEY;
 
 use super::load::{Pair, Target};
 use crate::fleet::Fleet;
@@ -22,7 +23,7 @@ impl Thermocline {
         // A batch belongs to one owner: each prefix lies within one range, right at its start.
         let mut starts: Vec<Bytes> = client.routes().iter().map(|route| route.range.start().clone()).collect();
         // From there on the keys are the cluster's own.
-        starts.retain(|start| !start.starts_with(&[0xFF, 0xFF]));
+        starts.retain(|start| start.as_ref() < FIRST_OWN_KEY);
         if starts.is_empty() {
             starts = client.ranges().iter().map(|(range, _)| range.start().clone()).collect();
         }

@@ -69,6 +69,16 @@ async fn is_one(fleet: &Fleet, records: u64) {
     owner.begin_read(&range("", ""), Consistency::Leader).await.unwrap().confirm().unwrap();
 }
 
+/// Merges the two; of a node all that arrives is that the right one is frozen.
+async fn merged_without(fleet: &Fleet, away: NodeId) {
+    fleet.silence(away, true);
+    fleet.begin_merge(3, SHARD, RIGHT).await;
+    fleet.frozen(RIGHT, &[ONE, TWO]).await;
+    fleet.stick(away, true);
+    fleet.silence(away, false);
+    fleet.ended(SHARD, 3, JobOutcome::Done).await;
+}
+
 /// Both shards are there and take writes.
 async fn are_two(fleet: &Fleet) {
     for key in ["key000-later", "key049-later"] {
@@ -209,12 +219,7 @@ async fn a_replica_that_was_away_when_its_neighbour_was_absorbed_catches_up_by_l
     for by_snapshot in [false, true] {
         let fleet = neighbours().await;
         let (leader, away) = (fleet.leader(SHARD).await.0, follower(&fleet, SHARD).await);
-        fleet.silence(away, true);
-        fleet.begin_merge(3, SHARD, RIGHT).await;
-        fleet.frozen(RIGHT, &[ONE, TWO]).await;
-        fleet.stick(away, true);
-        fleet.silence(away, false);
-        fleet.ended(SHARD, 3, JobOutcome::Done).await;
+        merged_without(&fleet, away).await;
         for key in ["key010x", "key040x"] {
             fleet.put(key).await;
         }
@@ -238,12 +243,7 @@ async fn a_replica_that_was_away_when_its_neighbour_was_absorbed_catches_up_by_l
 async fn a_replica_goes_whose_shard_was_absorbed_and_split_off_again_before_its_node_heard_of_either() {
     let fleet = neighbours().await;
     let (leader, away) = (fleet.leader(SHARD).await.0, follower(&fleet, SHARD).await);
-    fleet.silence(away, true);
-    fleet.begin_merge(3, SHARD, RIGHT).await;
-    fleet.frozen(RIGHT, &[ONE, TWO]).await;
-    fleet.stick(away, true);
-    fleet.silence(away, false);
-    fleet.ended(SHARD, 3, JobOutcome::Done).await;
+    merged_without(&fleet, away).await;
     fleet.split(SHARD, "key010", LATER, 200).await;
     fleet.forget_log(leader, SHARD).await;
     fleet.stick(away, false);
